@@ -1,0 +1,1 @@
+"""What happens to the bytes of a file: cutting, naming, compressing; pure."""

@@ -1,0 +1,1 @@
+"""The folder on this machine: watching, looking and changing."""

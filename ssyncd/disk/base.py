@@ -1,0 +1,155 @@
+"""The seam to the folder on disk. Two implementations keep these promises: `real.RealDisk` and `memory.MemoryDisk`.
+
+Paths are relative to the root, names joined by "/"; "" is the root. A path is a chain of single components, each opened
+relative to its parent and never through a symbolic link. Nothing outside the root is ever read or changed. Everything of
+ours is below `.ssyncd/`, which no listing shows. Names that are not UTF-8 come with surrogate escapes.
+
+Every method maps `OSError` to the tree in `ssyncd.errors`. "Looks" means: what is found is compared with `expected` by
+`Stat.same`, atomically with the change where the file system can; on a mismatch nothing is changed and `ChangedError` is raised.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Stat(NamedTuple):
+    """What lstat says: `kind` is "file", "dir", "link" or "other"; times in nanoseconds; `exec` the owner's execute bit."""
+
+    kind: str
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    exec: bool
+
+    def same(self, other: "Stat | None") -> bool:
+        """Whether this is the same thing with the same bytes, as far as lstat can tell (a rename changes ctime: left out)."""
+        return (
+            other is not None
+            and (self.kind, self.inode) == (other.kind, other.inode)
+            and (self.kind == "dir" or (self.size, self.mtime) == (other.size, other.mtime))
+        )
+
+
+class Reader(Protocol):
+    """An open file."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def read_at(self, size: int, offset: int) -> bytes: ...
+    def stat(self) -> Stat: ...
+    def close(self) -> None: ...
+
+
+class Staged(Protocol):
+    """A file being written in `.ssyncd/`, seen by nobody; `close` before it is put in place."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def write_at(self, data: bytes, offset: int) -> None: ...
+    def read_at(self, size: int, offset: int) -> bytes: ...
+    def size(self) -> int: ...
+    def close(self) -> None: ...
+    def discard(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something found in `.ssyncd/` after a crash: under the tag (an entry's key) given when it was put there."""
+
+    tag: str
+    name: str
+    stat: Stat
+
+
+class Disk(Protocol):
+    def list(self, path: str) -> dict[str, Stat]:
+        """All names in a directory, `.ssyncd` left out at the top. GoneError, UnreadableError; never a part of a listing."""
+
+    def stat(self, path: str) -> Stat | None:
+        """None if nothing is there."""
+
+    def read_link(self, path: str) -> str: ...
+
+    def open(self, path: str) -> Reader:
+        """A regular file for reading, not through a link; never blocks on a FIFO (UnreadableError)."""
+
+    def stage(self, tag: str, resume: bool = False) -> Staged:
+        """A new staged file; with `resume` the one a broken-off transfer left under this tag, if any, bytes kept."""
+
+    def flush(self) -> None:
+        """Make everything written so far durable (one syncfs where there is one)."""
+
+    def put(self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool) -> Stat:
+        """Put a staged file at a path; `mtime` in microseconds. Looks: None means that nothing is there yet. The file that
+        was there is removed only after it proved to be the expected one."""
+
+    def make_dir(self, path: str) -> Stat:
+        """ChangedError if something is there."""
+
+    def make_link(self, path: str, target: str, expected: Stat | None) -> Stat:
+        """Looks, as `put`."""
+
+    def copy(self, source: str, target: str, expected: Stat) -> Stat:
+        """A second name for the bytes at source (a hard link, else a copy). Looks at source; ChangedError if target is taken
+        by anything but these bytes already."""
+
+    def move(self, source: str, target: str, expected: Stat) -> Stat:
+        """Rename. Looks at source; ChangedError if anything is at target."""
+
+    def park(self, path: str, tag: str, expected: Stat) -> None:
+        """Move aside into `.ssyncd/` (to break a cycle of renames). Looks."""
+
+    def unpark(self, tag: str, path: str) -> Stat:
+        """Move back from `.ssyncd/`. ChangedError if anything is at path."""
+
+    def set_exec(self, path: str, exec: bool, expected: Stat) -> Stat: ...
+
+    def remove(self, path: str, tag: str, expected: Stat) -> None:
+        """Move aside, look, remove. A directory is removed only when it is empty (ChangedError otherwise)."""
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """What a crash left in `.ssyncd/`: parked, moved aside, or staged."""
+
+    def open_leftover(self, leftover: Leftover) -> Reader: ...
+
+    def restore(self, leftover: Leftover, path: str) -> Stat:
+        """Move a leftover to a path; ChangedError if anything is there."""
+
+    def drop(self, leftover: Leftover) -> None: ...
+
+    def free(self) -> int:
+        """Bytes free for us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Something happened at a path. `writing`: a program has it open for writing and has not closed it yet."""
+
+    path: str
+    writing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rescan:
+    """Events may have been lost below a path ("" for all); `reason` is for the log."""
+
+    path: str
+    reason: str
+
+
+Hint = Touched | Rescan
+
+
+class Deliver(Protocol):
+    def __call__(self, hints: Sequence[Hint], /) -> None:
+        """Called from the watcher's thread; must not block. Both ends of one rename come in one call."""
+
+
+class Watcher(Protocol):
+    """Tells where to look. Two implementations: `watcher.DiskWatcher` (watchdog) and `memory.MemoryWatcher`."""
+
+    def start(self, deliver: Deliver) -> None:
+        """Returns when every directory is watched. RootError if the root cannot be watched at all."""
+
+    def stop(self) -> None:
+        """Returns when no more hint will come and every thread has ended."""

@@ -1,0 +1,68 @@
+"""The seams to the server. Each has a memory version beside the real one, under one contract suite.
+
+`Connection`: `websocket.WebSocketConnection`, `memory.MemoryConnection`. `ChunkStore`: `chunks.HttpChunks` (our servers),
+`chunks.ObjectChunks` (plain Simperium servers), `memory.MemoryChunks`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new connection stands; nothing of an older one comes after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Messages in the order they came."""
+
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is gone; another try follows by itself after `retry_in` seconds."""
+
+    reason: str
+    retry_in: float
+
+
+Happening = Opened | Received | Closed
+
+
+class Connection(Protocol):
+    """One websocket that comes back by itself: reconnects with growing delay, beats its heart when idle, drops a silent peer."""
+
+    def start(self, deliver: Callable[[Happening], None]) -> None:
+        """`deliver` runs on the connection's thread and may block: that is the back-pressure."""
+
+    def send(self, messages: Sequence[str]) -> None:
+        """Queue messages for the standing connection, in order; never blocks; dropped if none stands."""
+
+    def reconnect(self) -> None:
+        """Drop the connection and try again at once."""
+
+    def stop(self) -> None:
+        """Returns when the thread has ended."""
+
+
+class ChunkStore(Protocol):
+    """Chunks by id, the BLAKE3 (32 bytes) of their plain bytes. Thread-safe. NetworkError, RefusedError, SignInError.
+
+    `max_chunk` is the largest plain chunk it takes, in bytes.
+    """
+
+    max_chunk: int
+
+    def missing(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these the server does not have."""
+
+    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+        """Store (id, plain bytes), durable on return; bytes sent on the wire. Storing again is harmless."""
+
+    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """(id, plain bytes), verified, in the order asked for. ChunkMissingError, ContentError."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The language spoken with a Simperium server; pure, used by both sides."""

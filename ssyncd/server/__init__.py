@@ -1,0 +1,1 @@
+"""The other program: a Simperium server with chunk storage (asyncio)."""

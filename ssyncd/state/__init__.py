@@ -1,0 +1,1 @@
+"""What a folder remembers between runs, in SQLite."""
