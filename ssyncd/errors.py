@@ -6,6 +6,7 @@
     +-- NetworkError            the server could not be reached or the connection broke; may be tried again
     +-- RemoteError             the server answered, and the answer is a refusal or nonsense
     |   +-- ProtocolError       a message that does not follow the protocol
+    |   |   +-- ApplyError      a diff that does not fit the value it is for
     |   +-- SignInError         name, password or token not accepted
     |   +-- RefusedError        a refusal with a Simperium or HTTP code
     +-- ContentError            bytes that are not what they should be (hash, length, encoding)
@@ -17,7 +18,10 @@
     |   +-- NoSpaceError        the disk is full
     +-- RootError               the folder itself is missing, replaced or cannot be used
     |   +-- BusyError           another ssyncd has this folder
-    +-- StateError              the state database cannot be opened, is corrupt or from a newer version
+    +-- StateError              the state database cannot be used: disk full, not permitted, from a newer version
+        +-- StateCorruptError   it is damaged
+    +-- NotRunningError         no daemon runs that has the folder
+    +-- AnsweredError           a daemon answered a request with an error
 
 Whoever calls a foreign library maps its errors to these at the call. Sentences for people are written in the CLI; the text
 of an exception names the thing and what happened to it.
@@ -70,6 +74,10 @@ class RemoteError(SsyncdError):
 
 class ProtocolError(RemoteError):
     """A message that does not follow the protocol."""
+
+
+class ApplyError(ProtocolError):
+    """A diff that does not fit the value it should be applied to."""
 
 
 class SignInError(RemoteError):
@@ -131,3 +139,19 @@ class BusyError(RootError):
 
 class StateError(SsyncdError):
     """The state database cannot be used; the text names the file."""
+
+
+class NotRunningError(SsyncdError):
+    exit_code = Exit.NOT_RUNNING
+
+
+class AnsweredError(SsyncdError):
+    """What went wrong in another process, with the exit code it had there."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = Exit(code) if code in set(Exit) else Exit.FAILED
+
+
+class StateCorruptError(StateError):
+    """What is in the database makes no sense any more."""

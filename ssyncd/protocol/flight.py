@@ -1,0 +1,169 @@
+"""What we sent: the ledger by which the server's broadcast of our own change is an acknowledgement and not an update."""
+
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
+
+from ssyncd.errors import ApplyError
+from ssyncd.protocol import jsondiff
+from ssyncd.protocol.events import Delayed, Event, Refused, Settled, Unanswered
+from ssyncd.protocol.ghosts import GhostStore, Sent, source_of
+from ssyncd.protocol.messages import ChangeError, ClientChange
+
+NO_EFFECT = 412
+DUPLICATE = 409
+# No such object, wrong source version, diff does not fit: what the whole object may mend, once.
+_MENDABLE = frozenset({404, 405, 417, 440})
+
+
+class Flight:
+    """Changes of ours, in flight (one a key) or released: no longer waited for, but still known when they come.
+
+    `send` takes what has to be sent again. `whole`: see `Channel`.
+    """
+
+    def __init__(self, store: GhostStore, whole: frozenset[str], send: Callable[[ClientChange], None]) -> None:
+        self._store = store
+        self._whole = whole
+        self._send = send
+        self._by_ccid: dict[str, Sent] = {}
+        self._by_key: dict[str, Sent] = {}
+        self._released: dict[str, list[str]] = {}
+        self._delayed: dict[str, ClientChange] = {}
+        self._mended: set[str] = set()
+        # Sent on an earlier connection, or in an earlier run, and not answered since.
+        self._unresumed: set[str] = set()
+        for sent in store.sent():
+            self._enter(sent)
+
+    def __len__(self) -> int:
+        """How many are in flight."""
+        return len(self._by_key)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_key
+
+    def __iter__(self) -> Iterator[Sent]:
+        """Those in flight, oldest first."""
+        return iter(self._by_key.values())
+
+    @property
+    def delayed(self) -> int:
+        return len(self._delayed)
+
+    def add(self, sent: Sent) -> None:
+        self._enter(sent)
+        self._store.add_sent(sent)
+
+    def claim(self, ccids: Iterable[str]) -> Sent | None:
+        """The one of ours with one of these ccids, in flight or released. It is over: it is forgotten."""
+        for ccid in ccids:
+            if (sent := self._by_ccid.get(ccid)) is not None:
+                self._forget(sent)
+                return sent
+        return None
+
+    def settle(self, ccids: Iterable[str], events: list[Event]) -> None:
+        """Our change came, but its version was in the store before it."""
+        waited = self._flying(ccids)
+        self.claim(ccids)
+        if waited is not None:
+            events.append(Settled(waited, DUPLICATE))
+
+    def answer(self, error: ChangeError, events: list[Event]) -> None:
+        """An error for one of ours, by the table of section 4; anything else is not ours to know."""
+        sent = self._flying(error.ccids)
+        if sent is None:
+            return
+        if error.code == DUPLICATE:
+            # Its version may still come, when sending it again crossed what an earlier connection did.
+            self._release(sent)
+            events.append(Settled(sent, DUPLICATE))
+        elif error.code == NO_EFFECT:
+            self._forget(sent)
+            events.append(Settled(sent, NO_EFFECT))
+        elif error.code >= 500 and sent.change is not None:
+            self._delayed[sent.ccid] = sent.change
+            events.append(Delayed(sent, error.code))
+        elif error.code >= 500:
+            # It may have been carried out in spite of the failure.
+            self._release(sent)
+            events.append(Refused(sent, error.code))
+        elif error.code not in _MENDABLE or not self._mend(sent):
+            self._forget(sent)
+            events.append(Refused(sent, error.code))
+
+    def retry(self) -> None:
+        delayed, self._delayed = self._delayed, {}
+        for change in delayed.values():
+            self._send(change)
+
+    def cut(self) -> None:
+        """The connection is gone: nothing in flight will be answered on it any more."""
+        self._delayed.clear()
+        self._mended.clear()
+        self._unresumed = {sent.ccid for sent in self._by_key.values()}
+
+    def resume(self, but: Container[str], events: list[Event]) -> None:
+        """Take up what an earlier connection left unanswered, except for the keys in `but`."""
+        if not self._unresumed:
+            return
+        for sent in [sent for sent in self if sent.ccid in self._unresumed and sent.key not in but]:
+            self._unresumed.discard(sent.ccid)
+            if sent.change is not None:
+                self._send(sent.change)
+            else:
+                self._release(sent)
+                events.append(Unanswered(sent))
+
+    def _flying(self, ccids: Iterable[str]) -> Sent | None:
+        for ccid in ccids:
+            sent = self._by_ccid.get(ccid)
+            if sent is not None and self._by_key.get(sent.key) is sent:
+                return sent
+        return None
+
+    def _mend(self, sent: Sent) -> bool:
+        """Send a kept modification once more, with the whole object meant, if our ghost is still what it was made from."""
+        change, ghost = sent.change, self._store.get(sent.key)
+        if change is None or change.diff is None or sent.ccid in self._mended or source_of(ghost) != sent.source:
+            return False
+        before = (ghost.data if ghost else None) or {}
+        if not self._whole.isdisjoint(before):
+            return False
+        try:
+            whole = jsondiff.apply(change.diff, before)
+        except ApplyError:
+            return False
+        self._mended.add(sent.ccid)
+        self._send(replace(change, whole=whole))
+        return True
+
+    def _release(self, sent: Sent) -> None:
+        """Wait for this one no longer, its key is free; should it come after all, it is known as ours."""
+        del self._by_key[sent.key]
+        kept = replace(sent, change=None)
+        self._by_ccid[sent.ccid] = kept
+        self._released.setdefault(sent.key, []).append(sent.ccid)
+        self._store.add_sent(kept)
+
+    def _enter(self, sent: Sent) -> None:
+        former = self._by_key.pop(sent.key, None)
+        if former is not None:
+            # Only in what a former run left: it had released the earlier one.
+            self._released.setdefault(sent.key, []).append(former.ccid)
+        self._by_ccid[sent.ccid] = self._by_key[sent.key] = sent
+
+    def _forget(self, sent: Sent) -> None:
+        self._drop(sent.ccid)
+        if self._by_key.get(sent.key) is not sent:
+            self._released[sent.key].remove(sent.ccid)
+            return
+        del self._by_key[sent.key]
+        self._delayed.pop(sent.ccid, None)
+        # The server is past this one, so what was released before it will not come any more.
+        for ccid in self._released.pop(sent.key, ()):
+            self._drop(ccid)
+
+    def _drop(self, ccid: str) -> None:
+        del self._by_ccid[ccid]
+        self._store.remove_sent(ccid)

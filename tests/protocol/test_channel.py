@@ -1,0 +1,244 @@
+import pytest
+
+from ssyncd.errors import ProtocolError
+from ssyncd.protocol.channel import State
+from ssyncd.protocol.events import (
+    CaughtUp,
+    Indexed,
+    Reset,
+    Updated,
+    VersionArrived,
+)
+from ssyncd.protocol.ghosts import Ghost
+from ssyncd.protocol.messages import (
+    Authorized,
+    Changes,
+    Denied,
+    IndexEntry,
+    IndexPage,
+    UnknownCv,
+    VersionAnswer,
+)
+from tests.protocol.client import ADD, INIT, Client, change
+
+# 1 and 2: opening
+
+
+def test_init_comes_first_and_nothing_else_before_auth():
+    client = Client()
+    client.channel.opened()
+    assert client.said() == [INIT.text(0)]
+    assert client.hear(Authorized("me")) == [Authorized("me")]
+    assert client.said() == ["0:i:1:::500"]
+
+
+def test_with_a_cursor_it_asks_for_what_came_since():
+    client = Client()
+    client.store.cursor = "cv-7"
+    client.channel.opened()
+    client.said()
+    client.hear(Authorized("me"))
+    assert client.said() == ["0:cv:cv-7"]
+    assert client.hear(Changes(())) == [CaughtUp()]
+    assert client.store.cursor == "cv-7"
+
+
+def test_its_number_is_on_every_message():
+    client = Client(number=3)
+    client.live()
+    client.channel.submit("k", ADD, None, "c1")
+    client.channel.ask_version("k", 1)
+    assert all(text.startswith("3:") for text in client.said())
+
+
+def test_a_denied_channel_is_silent_until_the_next_connection():
+    client = Client()
+    client.channel.opened()
+    assert client.hear(Denied(401, "no")) == [Denied(401, "no")]
+    client.said()
+    assert client.hear(Authorized("me"), Changes((change("k", 1),))) == []
+    assert client.said() == []
+    client.channel.opened()
+    assert client.said() == [INIT.text(0)]
+
+
+def test_a_token_revoked_later_denies_a_live_channel():
+    client = Client().live()
+    assert client.hear('0:auth:{"msg":"Token invalid","code":401}') == [Denied(401, "Token invalid")]
+    assert client.channel.room() == 0
+
+
+def test_changes_before_the_cursor_was_told_are_not_taken():
+    client = Client()
+    client.store.cursor = "cv-7"
+    client.channel.opened()
+    assert client.hear(Changes((change("k", 1, cv="cv-9"),))) == []
+    assert client.store.cursor == "cv-7"
+
+
+# 3: the index
+
+
+def test_pages_are_followed_until_there_is_no_mark():
+    client = Client(page=2).connect()
+    one, two, three = (IndexEntry(key, 1, {"k": key}) for key in "abc")
+    first = client.hear(IndexPage((one, two), "cv1", "m1"))
+    assert [event.key for event in first] == ["a", "b"]
+    assert client.said() == ["0:i:1:m1::2"]
+    assert client.store.cursor == ""
+    last = client.hear(IndexPage((three,), "cv1"))
+    assert last == [Updated("c", None, Ghost(1, {"k": "c"}), None, ""), Indexed(), CaughtUp()]
+    assert client.store.cursor == "cv1"
+
+
+def test_what_is_known_at_that_version_is_not_told_again():
+    client = Client(whole=frozenset({"body"}))
+    client.store.put("same", Ghost(4, {"a": 1, "body": {"hash": 1}}))
+    client.store.put("newer", Ghost(4, {"a": 1}))
+    client.store.put("again", Ghost(4, {"a": 1}))
+    client.connect()
+    events = client.hear(
+        IndexPage(
+            (
+                IndexEntry("same", 4, {"a": 1, "body": {"hash": 1, "data": "x"}}),
+                IndexEntry("newer", 5, {"a": 1}),
+                # A server that lost everything counts from 1 again, and may reach 4 with something else.
+                IndexEntry("again", 4, {"a": 2}),
+            ),
+            "cv",
+        )
+    )
+    assert [event.key for event in events if isinstance(event, Updated)] == ["newer", "again"]
+
+
+def test_what_a_complete_index_lacks_becomes_a_tombstone():
+    client = Client()
+    client.store.put("gone", Ghost(4, {"a": 1}))
+    client.store.put("dead", Ghost(4, None))
+    client.connect()
+    client.hear(IndexPage((IndexEntry("k", 1, {}),), "cv", "m"))
+    assert client.store.get("gone").data is not None
+    events = client.hear(IndexPage((IndexEntry("l", 1, {}),), "cv"))
+    assert Updated("gone", Ghost(4, {"a": 1}), Ghost(0, None), None, "") in events
+    assert client.store.get("dead") == Ghost(4, None)
+
+
+def test_a_wiped_server_may_count_a_key_from_one_again():
+    client = Client()
+    client.store.put("k", Ghost(9, {"a": 1}))
+    client.connect()
+    client.hear(IndexPage((), "cv"))
+    client.channel.submit("k", ADD, None, "c1")
+    (event,) = client.hear(Changes((change("k", 1, ccids=("c1",)),)))
+    assert event.mine.ccid == "c1"
+    assert client.store.get("k") == Ghost(1, {"a": 1})
+
+
+def test_changes_during_the_index_are_taken_after_it():
+    client = Client()
+    client.store.put("moved", Ghost(1, {"a": 0}))
+    client.connect()
+    client.hear(IndexPage((), "cv1", "m"))
+    moved = change("moved", 2, {"a": {"o": "r", "v": 5}}, 1, "cv2")
+    assert client.hear(Changes((moved,))) == []
+    events = client.hear(IndexPage((), "cv1"))
+    # It is in no page, for it jumped to one read already; it is not taken for deleted.
+    assert events == [
+        Updated("moved", Ghost(1, {"a": 0}), Ghost(2, {"a": 5}), None, "cv2"),
+        Indexed(),
+        CaughtUp(),
+    ]
+    assert client.store.cursor == "cv2"
+
+
+def test_an_index_of_several_moments_is_made_good_from_the_first():
+    client = Client()
+    for key in ("gone", "changed"):
+        client.store.put(key, Ghost(1, {"a": 0}))
+    client.connect()
+    client.hear(IndexPage((), "cv1", "m"))
+    client.said()
+    assert client.hear(IndexPage((), "cv2")) == []
+    assert client.said() == ["0:cv:cv1"]
+    assert client.store.cursor == ""
+    events = client.hear(Changes((change("changed", 2, {"a": {"o": "r", "v": 5}}, 1, "cv2"),)))
+    assert [getattr(event, "key", event) for event in events] == ["changed", "gone", Indexed(), CaughtUp()]
+    assert client.store.get("gone").data is None
+    assert client.store.cursor == "cv2"
+
+
+def test_an_entry_without_data_is_fetched_and_the_cursor_waits():
+    client = Client().connect()
+    client.hear(IndexPage((IndexEntry("k", 3),), "cv"))
+    assert "0:e:k.3" in client.said()
+    assert client.store.cursor == ""
+    assert client.hear(VersionAnswer("k", 3, {"a": 1})) == [Updated("k", None, Ghost(3, {"a": 1}), None, "")]
+    assert client.store.cursor == "cv"
+
+
+def test_an_entry_that_can_neither_be_listed_nor_fetched_is_left_out():
+    client = Client().connect()
+    client.hear(IndexPage((IndexEntry("k", 3),), "cv"))
+    assert client.hear(VersionAnswer("k", 3, None)) == []
+    assert client.store.cursor == "cv"
+    assert client.store.get("k") is None
+
+
+def test_a_mark_that_repeats_is_a_protocol_error():
+    client = Client().connect()
+    client.hear(IndexPage((), "cv", "m"))
+    with pytest.raises(ProtocolError):
+        client.hear(IndexPage((), "cv", "m"))
+
+
+def test_an_unknown_cv_starts_a_new_index():
+    client = Client()
+    client.store.cursor = "old"
+    client.connect()
+    assert client.hear(UnknownCv()) == [Reset()]
+    assert client.said() == ["0:i:1:::500"]
+    # A crash from here on must not take the old cursor for good.
+    assert client.store.cursor == ""
+    assert client.hear(IndexPage((), "new")) == [Indexed(), CaughtUp()]
+    assert client.store.cursor == "new"
+
+
+def test_a_server_that_never_knows_its_own_cv_is_given_up():
+    client = Client().connect()
+    for _ in range(20):
+        client.hear(IndexPage((), "a", "m"), IndexPage((), "b"), UnknownCv())
+    assert client.channel.state is State.DENIED
+    client.channel.opened()
+    assert client.said() == [INIT.text(0)]
+
+
+def test_an_index_can_be_asked_for_at_any_time():
+    client = Client().live(IndexEntry("k", 1, {"a": 1}))
+    assert client.channel.reindex() == [Reset()]
+    assert client.said() == ["0:i:1:::500"]
+    assert client.channel.room() == 0
+    assert client.hear(IndexPage((IndexEntry("k", 1, {"a": 1}),), "cv")) == [Indexed(), CaughtUp()]
+
+
+# 4: versions
+
+
+def test_a_version_asked_for_arrives_once():
+    client = Client().live()
+    client.channel.ask_version("a.key", 3)
+    client.channel.ask_version("a.key", 3)
+    assert client.said() == ["0:e:a.key.3"]
+    assert client.hear('0:e:a.key.3\n{"data":{"a":1}}') == [VersionArrived("a.key", 3, {"a": 1})]
+    assert client.hear(VersionAnswer("a.key", 3, {"a": 1})) == []
+    client.channel.ask_version("k", 9)
+    assert client.hear("0:e:k.9\n?") == [VersionArrived("k", 9, None)]
+    assert client.store.get("a.key") is None
+
+
+def test_a_version_asked_for_is_asked_again_after_a_cut():
+    client = Client()
+    client.channel.ask_version("k", 3)
+    client.live()
+    client.channel.closed()
+    client.back()
+    assert client.said() == ["0:e:k.3"]
