@@ -1,7 +1,7 @@
 """Entry and Tree: the one picture of a folder, of which there are three (base, local, remote)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from blake3 import blake3
@@ -38,20 +38,53 @@ class Entry:
     exec: bool = False
     target: str = ""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.parent, self.name
 
-def birth_key(parent: str, name: str) -> str:
-    """The key of an entry created at this place: BLAKE3(parent key, NUL, name) cut to 128 bits, 32 hex digits."""
-    return blake3(f"{parent}\0{name}".encode()).digest(16).hex()
+    @property
+    def read(self) -> bool:
+        """Whether we know what it holds."""
+        return self.kind is not Kind.FILE or self.content is not None
+
+    def same_content(self, other: "Entry") -> bool:
+        """Equal bytes (files) or equal text (links); false while either has not been read."""
+        if self.content is not None:
+            return other.content is not None and self.content.hash == other.content.hash
+        return self.kind is not Kind.FILE and other.content is None and self.target == other.target
+
+    def same(self, other: "Entry | None") -> bool:
+        """Equal in every facet; a different mtime alone makes no difference."""
+        return self is other or (
+            other is not None
+            and self.name == other.name
+            and self.parent == other.parent
+            and self.kind is other.kind
+            and self.exec == other.exec
+            and self.same_content(other)
+        )
+
+
+def birth_key(parent: str, name: str, kind: Kind) -> str:
+    """The key of an entry created at this place: BLAKE3(kind, parent key, name) cut to 128 bits, 32 hex digits.
+
+    The kind is part of it because an object never changes its kind: a file and a directory made at one place at the same
+    time on two machines have to be two objects.
+    """
+    return blake3(f"{kind}\0{parent}\0{name}".encode()).digest(16).hex()
 
 
 class Tree:
     """Entries by key, with an index of children. Several entries may claim one place (a remote tree can be hurt so)."""
 
-    __slots__ = ("_children", "_entries")
+    __slots__ = ("_children", "_entries", "get")
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._children: dict[str, dict[str, str | tuple[str, ...]]] = {}
+        # The entry of a key, or None. Not a method of ours: it is called several times for each key of each plan.
+        self.get: Callable[[str], Entry | None] = self._entries.get
+        # parent -> name -> the key there; several keys of one place are a dict, so that thousands of them stay cheap.
+        self._children: dict[str, dict[str, str | dict[str, None]]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -61,9 +94,6 @@ class Tree:
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
-
-    def get(self, key: str) -> Entry | None:
-        return self._entries.get(key)
 
     def put(self, entry: Entry) -> None:
         """Add or replace the entry of this key."""
@@ -83,13 +113,17 @@ class Tree:
 
     def at(self, parent: str, name: str) -> tuple[str, ...]:
         """The keys of all entries that claim this place."""
-        found = self._children.get(parent, {}).get(name, ())
-        return (found,) if isinstance(found, str) else found
+        names = self._children.get(parent)
+        found = names.get(name) if names else None
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, str) else tuple(found)
 
     def children(self, parent: str) -> list[str]:
         """The keys of all entries directly in this directory ("" is the top)."""
         keys: list[str] = []
-        for found in self._children.get(parent, {}).values():
+        names = self._children.get(parent)
+        for found in names.values() if names else ():
             if isinstance(found, str):
                 keys.append(found)
             else:
@@ -119,27 +153,38 @@ class Tree:
             key = found[0]
         return key
 
-    def below(self, key: str) -> Iterator[str]:
-        """Every key under a directory, parents before children."""
-        for child in self.children(key):
-            yield child
-            yield from self.below(child)
+    def below(self, key: str) -> list[str]:
+        """Every key under a directory, parents before children. The tree must have no cycle here."""
+        keys = self.children(key)
+        for child in keys:
+            keys.extend(self.children(child))
+        return keys
+
+    def rekey(self, old: str, new: str) -> None:
+        """Give an entry another key, one that is not in the tree; what is inside it follows."""
+        entry = self.remove(old)
+        if entry is None:
+            return
+        self.put(replace(entry, key=new))
+        for child in self.children(old):
+            self.put(replace(self._entries[child], parent=new))
 
     def _link(self, entry: Entry) -> None:
         names = self._children.setdefault(entry.parent, {})
-        found = names.get(entry.name)
-        if found is None:
-            names[entry.name] = entry.key
-        else:
-            names[entry.name] = (found, entry.key) if isinstance(found, str) else (*found, entry.key)
+        found = names.setdefault(entry.name, entry.key)
+        if isinstance(found, dict):
+            found[entry.key] = None
+        elif found != entry.key:
+            names[entry.name] = {found: None, entry.key: None}
 
     def _unlink(self, entry: Entry) -> None:
         names = self._children[entry.parent]
         found = names[entry.name]
-        if isinstance(found, str):
-            del names[entry.name]
-            if not names:
-                del self._children[entry.parent]
+        if isinstance(found, dict):
+            del found[entry.key]
+            if len(found) == 1:
+                names[entry.name] = next(iter(found))
             return
-        rest = tuple(key for key in found if key != entry.key)
-        names[entry.name] = rest[0] if len(rest) == 1 else rest
+        del names[entry.name]
+        if not names:
+            del self._children[entry.parent]

@@ -1,0 +1,89 @@
+"""What a plan is made of: steps on this disk, changes to send, and what is agreed already. All of it values."""
+
+from dataclasses import dataclass, field
+
+from ssyncd.planner.tree import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Rekey:
+    """The local entry `old` is the one that the server knows as `new`; nothing changes on disk."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """Create a file, directory or link that is not on this disk."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Give a local file new content or a link new text: `entry` is the local entry with what it shall hold."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Both sides changed the content: keep ours as `copy` in the same directory, then put `entry` in its place."""
+
+    entry: Entry
+    copy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    key: str
+    parent: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Move aside for a moment: a cycle of renames needs one place more than there is."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetExec:
+    key: str
+    exec: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    key: str
+
+
+Step = Rekey | Make | Replace | Conflict | Move | Park | SetExec | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Make the server's entry equal to `entry` (all of it where the server has none). `repair`: mends the structure after
+    somebody else's change, who should be given time to do it first."""
+
+    entry: Entry
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendDelete:
+    key: str
+    repair: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """`steps` in an order that works; `sends` parents first, deletions children first; `agreed` keys where both sides are
+    equal and the base is to say so; `waiting` keys that cannot be decided yet, each with the reason."""
+
+    steps: list[Step] = field(default_factory=list)
+    sends: list[Send | SendDelete] = field(default_factory=list)
+    agreed: list[str] = field(default_factory=list)
+    waiting: dict[str, str] = field(default_factory=dict)
