@@ -5,16 +5,21 @@ relative to its parent and never through a symbolic link. Nothing outside the ro
 ours is below `.ssyncd/`, which no listing shows. Names that are not UTF-8 come with surrogate escapes.
 
 Every method maps `OSError` to the tree in `ssyncd.errors`. "Looks" means: what is found is compared with `expected` by
-`Stat.same`, atomically with the change where the file system can; on a mismatch nothing is changed and `ChangedError` is raised.
+`Stat.same`, atomically with the change where the file system can; on a mismatch nothing is changed and `ChangedError` is
+raised (`GoneError` if nothing is there). Nor is a file replaced or removed that a program has open for writing: `ChangedError`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeGuard
 
 
 class Stat(NamedTuple):
-    """What lstat says: `kind` is "file", "dir", "link" or "other"; times in nanoseconds; `exec` the owner's execute bit."""
+    """What lstat says: `kind` is "file", "dir", "link", "root" or "other"; times in nanoseconds; `exec` the owner's execute bit.
+
+    "root" is a directory that is the root of another ssyncd folder, "other" all that cannot be synced (devices, sockets,
+    pipes, mount points).
+    """
 
     kind: str
     size: int
@@ -23,7 +28,7 @@ class Stat(NamedTuple):
     inode: int
     exec: bool
 
-    def same(self, other: "Stat | None") -> bool:
+    def same(self, other: "Stat | None") -> TypeGuard["Stat"]:
         """Whether this is the same thing with the same bytes, as far as lstat can tell (a rename changes ctime: left out)."""
         return (
             other is not None
@@ -54,16 +59,39 @@ class Staged(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something found in `.ssyncd/` after a crash: under the tag (an entry's key) given when it was put there."""
+    """Something found in `.ssyncd/` after a crash: under the tag (an entry's key) given when it was put there.
+
+    `origin` is "staged" (bytes of ours, perhaps not all), "parked" or "aside" (may be a user's: look before it is dropped).
+    """
 
     tag: str
     name: str
     stat: Stat
 
+    @property
+    def origin(self) -> str:
+        """By the name (see `stage`). Of two things that were changing places, ours is the one whose inode the name tells."""
+        origin, _, inode = self.name.split(".")[1].partition("-")
+        if origin != "swap":
+            return origin
+        return "staged" if inode == str(self.stat.inode) else "aside"
+
 
 class Disk(Protocol):
+    """Safe to call from several threads; a `Staged` or `Reader` belongs to one thread at a time."""
+
+    identity: str
+    """From the marker in `.ssyncd/`: the identity this folder was given when ssyncd first met it."""
+
+    def check_root(self) -> None:
+        """RootError if the root is missing, replaced or unmounted, or its marker is gone or names another folder."""
+
+    def close(self) -> None:
+        """Let go of the folder and its lock."""
+
     def list(self, path: str) -> dict[str, Stat]:
-        """All names in a directory, `.ssyncd` left out at the top. GoneError, UnreadableError; never a part of a listing."""
+        """All names in a directory, `.ssyncd` left out at the top. GoneError, UnreadableError; never a part of a listing.
+        RootError for "" as `check_root`."""
 
     def stat(self, path: str) -> Stat | None:
         """None if nothing is there."""
@@ -150,6 +178,12 @@ class Watcher(Protocol):
 
     def start(self, deliver: Deliver) -> None:
         """Returns when every directory is watched. RootError if the root cannot be watched at all."""
+
+    def unwatched(self) -> dict[str, str]:
+        """Directories (and all below them) that are not watched now, with the reason."""
+
+    def retry(self) -> None:
+        """Try the unwatched directories again; each that is watched now is told by a Rescan."""
 
     def stop(self) -> None:
         """Returns when no more hint will come and every thread has ended."""

@@ -1,0 +1,50 @@
+"""OSError to our errors, with the path it happened at."""
+
+import errno
+import os
+
+from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, UnreadableError
+
+_KINDS: dict[int, type[DiskError]] = {
+    errno.ENOENT: GoneError,
+    errno.ENOTDIR: GoneError,
+    # A link where a directory should be: openat2 refuses to go through it.
+    errno.ELOOP: GoneError,
+    errno.EEXIST: ChangedError,
+    errno.ENOTEMPTY: ChangedError,
+    errno.EISDIR: ChangedError,
+    errno.ENOSPC: NoSpaceError,
+    errno.EDQUOT: NoSpaceError,
+    errno.ENAMETOOLONG: DiskError,
+    errno.EINVAL: DiskError,
+    errno.EFBIG: DiskError,
+}
+_WORDS = {
+    errno.ELOOP: "a symbolic link is in the way",
+    errno.EXDEV: "another file system is mounted there",
+    errno.ENAMETOOLONG: "the name is too long for this disk",
+    errno.EMFILE: "too many open files in this process (see `ulimit -n`)",
+    errno.ENFILE: "too many open files on this machine",
+    errno.EROFS: "the disk is read-only",
+}
+
+
+def disk_error(error: OSError, path: str) -> DiskError:
+    """What `error` means for the path. All that is not known to say "gone", "changed" or "full" is unreadable: never deleted."""
+    number = error.errno or errno.EIO
+    kind = _KINDS.get(number, UnreadableError)
+    return kind(path, _WORDS.get(number) or os.strerror(number).lower())
+
+
+def check_names(path: str) -> None:
+    """DiskError for a path that is no chain of real names, or that leads to our own directory.
+
+    The comparison is caseless, because on a disk that folds case another spelling would lead there too.
+    """
+    names = path.split("/")
+    if not _NO_NAMES.isdisjoint(names) or "\0" in path or names[0].casefold() == OWN:
+        raise DiskError(path.replace("\0", "\\0"), "not a path of this folder")
+
+
+OWN = ".ssyncd"
+_NO_NAMES = frozenset(("", ".", ".."))

@@ -1,0 +1,299 @@
+"""Mover: the changes that must look while they act (see `checked` for the rule they follow)."""
+
+import errno
+import logging
+
+from ssyncd.disk.base import Stat
+from ssyncd.disk.calls import Calls
+from ssyncd.disk.place import Place
+from ssyncd.disk.stage import StageNames
+from ssyncd.errors import ChangedError, GoneError
+
+log = logging.getLogger(__name__)
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+_BLOCK = 1 << 20
+
+
+class Mover:
+    """Works on names in the stage and on open places; raises OSError and ChangedError."""
+
+    def __init__(self, calls: Calls, names: StageNames) -> None:
+        self._calls = calls
+        self._names = names
+
+    def mode_for(self, place: Place, expected: Stat | None, exec: bool) -> int:
+        """Permission bits: those of the file that is there but setuid and the like; `exec` where reading is allowed."""
+        mode = self._calls.mode(place.parent, place.name) & 0o777 if expected is not None else self._calls.new_mode
+        if exec == bool(mode & 0o100):
+            return mode
+        return mode | (mode & 0o444) >> 2 | 0o100 if exec else mode & ~0o111
+
+    # In
+
+    def bring(self, place: Place, name: str, expected: Stat | None) -> Stat:
+        """A finished thing of the stage to its place; the expected one that was there is removed."""
+        if expected is None:
+            return self.place(place, name)
+        if expected.kind not in ("file", "link"):
+            raise ChangedError(place.path, f"a {expected.kind} is never replaced")
+        self._refuse_written(place.parent, place.name, place.path)
+        # From here on this name may hold what was the user's: a crash must not leave that under a name that says "staged".
+        ours = self._calls.look(self._calls.stage, name)
+        aside = self._names.swap(name, ours.inode)
+        self._calls.rename(self._calls.stage, name, self._calls.stage, aside)
+        try:
+            swap = self._swap if self._calls.exchanges else self._swap_by_steps
+            swap(place, aside, ours, expected)
+        except (OSError, ChangedError):
+            self._name_again(aside, name, ours)
+            raise
+        found = place.look_again()
+        return found if ours.same(found) else ours
+
+    def place(self, place: Place, name: str) -> Stat:
+        """A thing of the stage to a place where nothing is."""
+        ours = self._calls.look(self._calls.stage, name)
+        self._calls.rename(self._calls.stage, name, place.parent, place.name)
+        found = place.look_again()
+        if ours.same(found):
+            return found
+        if not place.stands():
+            self._take_back(place, name, ours)
+            raise ChangedError(place.path, "its directory was moved meanwhile")
+        # A user has written or removed it already. That is not to be told as what we put: `ours` still is.
+        return ours
+
+    def _take_back(self, place: Place, name: str, ours: Stat) -> None:
+        aside = self._names.new(name.partition(".")[0], "aside")
+        self._calls.rename(place.parent, place.name, self._calls.stage, aside)
+        if self._is(aside, ours):
+            self._calls.rename(self._calls.stage, aside, self._calls.stage, name)
+        else:
+            self._put_back(aside, place)
+
+    def _swap(self, place: Place, aside: str, ours: Stat, expected: Stat) -> None:
+        stage = self._calls.stage
+        self._calls.exchange(stage, aside, place.parent, place.name)
+        if self._proves(aside, expected) and place.stands():
+            self._calls.unlink(stage, aside)
+            return
+        # A user's write came between the look and the exchange.
+        try:
+            self._calls.exchange(stage, aside, place.parent, place.name)
+        except FileNotFoundError:
+            self._put_back(aside, place)
+        else:
+            self._keep_odd(aside, place, ours)
+        raise ChangedError(place.path, "it changed since it was looked at")
+
+    def _keep_odd(self, aside: str, place: Place, ours: Stat) -> None:
+        """Exchanged back; if it was not ours that came out, it is a third version: it stays in the stage."""
+        found = self._calls.look(self._calls.stage, aside)
+        if not ours.same(found):
+            log.warning("%s: written twice while it was replaced; one version is kept as %s", place.path, aside)
+
+    def _swap_by_steps(self, place: Place, aside: str, ours: Stat, expected: Stat) -> None:
+        """Without exchange: the old thing is taken aside first, so for a moment nothing is at the place."""
+        old = self._names.new(aside.partition(".")[0], "aside")
+        self.take(place, old, expected)
+        try:
+            if not self._proves(old, expected):
+                raise ChangedError(place.path, "a program is writing it")
+            self._calls.rename(self._calls.stage, aside, place.parent, place.name)
+        except (OSError, ChangedError):
+            self._put_back(old, place)
+            raise
+        if not place.stands():
+            self._take_back(place, aside, ours)
+            self._put_back(old, place)
+            raise ChangedError(place.path, "its directory was moved meanwhile")
+        self._calls.unlink(self._calls.stage, old)
+
+    def _name_again(self, aside: str, name: str, ours: Stat) -> None:
+        """The swap failed: if ours came back, it is a staged file again, to be put another time."""
+        try:
+            if ours.same(self._calls.look(self._calls.stage, aside)):
+                self._calls.rename(self._calls.stage, aside, self._calls.stage, name)
+        except OSError as error:
+            log.info("%s: cannot be used again: %s", name, error)
+
+    # Out
+
+    def take(self, place: Place, name: str, expected: Stat) -> None:
+        """From its place to the stage, if it proves to be the expected thing there."""
+        self._calls.rename(place.parent, place.name, self._calls.stage, name)
+        if not self._is(name, expected) or not place.stands():
+            self._put_back(name, place)
+            raise ChangedError(place.path, "it changed since it was looked at")
+
+    def remove(self, place: Place, aside: str, expected: Stat) -> None:
+        if expected.kind == "dir":
+            self._remove_dir(place, aside, expected)
+            return
+        if expected.kind == "file":
+            self._refuse_written(place.parent, place.name, place.path)
+        self.take(place, aside, expected)
+        if not self._proves(aside, expected):
+            self._put_back(aside, place)
+            raise ChangedError(place.path, "a program is writing it")
+        self._calls.unlink(self._calls.stage, aside)
+
+    def _remove_dir(self, place: Place, aside: str, expected: Stat) -> None:
+        if self._calls.scan(place.path):
+            raise ChangedError(place.path, "the directory is not empty")
+        try:
+            self.take(place, aside, expected)
+        except PermissionError:
+            # A read-only directory cannot change its parent, but an empty one can be removed where it is.
+            self._calls.rmdir(place.parent, place.name)
+            return
+        try:
+            self._calls.rmdir(self._calls.stage, aside)
+        except OSError:
+            self._put_back(aside, place)
+            raise
+
+    def _put_back(self, name: str, place: Place) -> None:
+        try:
+            self._calls.rename(self._calls.stage, name, place.parent, place.name)
+        except OSError as error:
+            log.warning("%s: cannot be put back (%s); it is kept as %s", place.path, error.strerror, name)
+
+    def _is(self, name: str, expected: Stat) -> bool:
+        return expected.same(self._calls.look(self._calls.stage, name))
+
+    def _proves(self, name: str, expected: Stat) -> bool:
+        """Whether this is the expected thing and stays so: who has it open for writing could still change it.
+
+        In this order: a writer that closed the file before the second question has written before the look.
+        """
+        written = expected.kind == "file" and self._calls.being_written(self._calls.stage, name)
+        return not written and self._is(name, expected)
+
+    def _refuse_written(self, directory: int, name: str, path: str) -> None:
+        if self._calls.being_written(directory, name):
+            raise ChangedError(path, "a program is writing it")
+
+    # Beside
+
+    def move(self, here: Place, there: Place, expected: Stat) -> Stat:
+        try:
+            self._calls.rename(here.parent, here.name, there.parent, there.name)
+        except FileExistsError:
+            if not self._calls.folds or not expected.same(there.look()):
+                raise
+            return self._respell(here, there, expected)
+        except FileNotFoundError as error:
+            raise GoneError(here.path, "it is no longer there") from error
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a directory into itself
+                raise ChangedError(there.path, "a directory cannot be moved into itself") from error
+            raise
+        found = there.look()
+        if not expected.same(found) or not here.stands() or not there.stands():
+            self._move_back(here, there)
+            raise ChangedError(here.path, "it changed since it was looked at")
+        assert found is not None
+        return found
+
+    def _move_back(self, here: Place, there: Place) -> None:
+        try:
+            self._calls.rename(there.parent, there.name, here.parent, here.name)
+        except OSError as error:
+            log.warning("%s: moved to %s and not back: %s", here.path, there.path, error.strerror)
+
+    def _respell(self, here: Place, there: Place, expected: Stat) -> Stat:
+        """On a disk that folds case the new spelling of a name is "taken" by the thing itself: go through the stage."""
+        name = self._names.new("respell", "parked")
+        self.take(here, name, expected)
+        try:
+            return self.place(there, name)
+        except (OSError, ChangedError):
+            self._put_back(name, here)
+            raise
+
+    def second_name(self, here: Place, there: Place, expected: Stat) -> Stat:
+        """A hard link. For a moment both names are one file, which is what keeps a write that comes now."""
+        try:
+            self._calls.link(here.parent, here.name, there.parent, there.name)
+        except FileExistsError as error:
+            return self._already(here, there, expected, error)
+        except FileNotFoundError as error:
+            raise GoneError(here.path, "it is no longer there") from error
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return self._copy_bytes(here, there, expected)
+        found = there.look()
+        if found is None or not expected.same(found) or not here.stands() or not there.stands():
+            self._unlink_second(here, there)
+            raise ChangedError(here.path, "it changed since it was looked at")
+        return found
+
+    def _unlink_second(self, here: Place, there: Place) -> None:
+        """Taken aside first: what is at the new name now may be a user's."""
+        aside = self._names.new("copy", "aside")
+        self._calls.rename(there.parent, there.name, self._calls.stage, aside)
+        first = here.look()
+        if first is not None and first.inode == self._calls.look(self._calls.stage, aside).inode:
+            self._calls.unlink(self._calls.stage, aside)
+        else:
+            self._put_back(aside, there)
+
+    def _already(self, here: Place, there: Place, expected: Stat, error: OSError) -> Stat:
+        """A copy made before a crash is there: the same file, or the same bytes."""
+        found = there.look()
+        if found is not None and (found.inode == expected.inode or self._equal(here, there, expected, found)):
+            return found
+        raise error
+
+    def _equal(self, here: Place, there: Place, expected: Stat, found: Stat) -> bool:
+        if (found.kind, found.size) != ("file", expected.size) or expected.kind != "file":
+            return False
+        one = self._calls.open(here.parent, here.name)
+        try:
+            other = self._calls.open(there.parent, there.name)
+            try:
+                return self._same_bytes(one, other)
+            finally:
+                self._calls.close(other)
+        finally:
+            self._calls.close(one)
+
+    def _same_bytes(self, one: int, other: int) -> bool:
+        while block := self._calls.read(one, _BLOCK):
+            if block != self._calls.read(other, _BLOCK):
+                return False
+        return not self._calls.read(other, 1)
+
+    def _copy_bytes(self, here: Place, there: Place, expected: Stat) -> Stat:
+        name = self._names.new("copy", "staged")
+        if expected.kind == "link":
+            self._calls.symlink(self._calls.read_link(here.parent, here.name), self._calls.stage, name)
+        else:
+            self._copy_file(here, name, expected)
+        try:
+            return self.place(there, name)
+        except (OSError, ChangedError):
+            self._calls.unlink(self._calls.stage, name)
+            raise
+
+    def _copy_file(self, here: Place, name: str, expected: Stat) -> None:
+        source = self._calls.open(here.parent, here.name)
+        try:
+            target = self._calls.create(self._calls.stage, name)
+            try:
+                offset = 0
+                while block := self._calls.read(source, _BLOCK):
+                    self._calls.write_at(target, block, offset)
+                    offset += len(block)
+            finally:
+                self._calls.close(target)
+            if not expected.same(self._calls.look_open(source)):
+                self._calls.unlink(self._calls.stage, name)
+                raise ChangedError(here.path, "it changed while it was copied")
+        finally:
+            self._calls.close(source)
+        self._calls.set_mtime(self._calls.stage, name, expected.mtime)
+        self._calls.chmod(self._calls.stage, name, self._calls.mode(here.parent, here.name) & 0o777)

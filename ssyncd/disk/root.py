@@ -1,0 +1,160 @@
+"""The root of a synced folder and what of ours is in it: the marker, the lock and the stage, all below `.ssyncd/`.
+
+.ssyncd/          0700
+  folder          JSON {"folder": identity}: which folder this is
+  lock            flock while a daemon has the folder; its text is the pid
+  stage/          files on their way in, things on their way out
+"""
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import orjson
+
+from ssyncd.disk.faults import OWN
+from ssyncd.errors import BusyError, RootError
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_MARKER = "folder"
+_MARKER_LIMIT = 4096
+
+
+class Root:
+    """The opened root. BusyError if another daemon has it, RootError if it cannot be used.
+
+    `handle` and `stage` are directory handles; `identity` is what the marker says, `fresh` whether we just wrote it.
+    """
+
+    def __init__(self, path: str, identity: str | None = None) -> None:
+        self.path = path
+        self._open: list[int] = []
+        try:
+            self._enter(identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def _enter(self, identity: str | None) -> None:
+        _refuse_nested(self.path)
+        with _told_as_root_error(self.path):
+            self.handle = self._keep(os.open(self.path, _DIRECTORY))
+            self._own = self._keep(_own_directory(self.handle, OWN))
+            self.stage = self._keep(_own_directory(self._own, "stage"))
+            self._lock()
+            self._device = os.fstat(self.handle).st_dev
+            if os.fstat(self.stage).st_dev != self._device:
+                raise RootError(f"{self.path}: another file system is mounted on {OWN}")
+            found = _read_marker(self._own, self.path)
+            self.fresh = found is None
+            self.identity = found or identity or secrets.token_hex(16)
+            if self.fresh:
+                _write_marker(self._own, self.identity)
+            self._marker = _fingerprint(self._own)
+
+    def _keep(self, handle: int) -> int:
+        self._open.append(handle)
+        return handle
+
+    def _lock(self) -> None:
+        """A lock that a crash left has no owner any more: the kernel let it go."""
+        lock = self._keep(os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._own))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise BusyError(f"{self.path}: another ssyncd has this folder (pid {pid})") from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def check(self) -> None:
+        """RootError if the path no longer leads here, or the marker is gone or names another folder."""
+        with _told_as_root_error(self.path):
+            there, here = os.stat(self.path), os.fstat(self.handle)
+            if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+                raise RootError(f"{self.path}: the folder was replaced, or its disk was taken out")
+            marker = _fingerprint(self.handle, f"{OWN}/{_MARKER}")
+            if marker != self._marker:
+                self._reread(marker)
+
+    def _reread(self, marker: tuple[int, int, int]) -> None:
+        own = os.open(OWN, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self.handle)
+        try:
+            found = _read_marker(own, self.path)
+        finally:
+            os.close(own)
+        if found != self.identity:
+            raise RootError(f"{self.path}: {OWN}/{_MARKER} names another folder")
+        self._marker = marker
+
+    def close(self) -> None:
+        while self._open:
+            os.close(self._open.pop())
+
+
+@contextmanager
+def _told_as_root_error(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = os.strerror(error.errno or 0).lower()
+        raise RootError(f"{path}: {what} ({error.filename})" if error.filename else f"{path}: {what}") from error
+
+
+def _refuse_nested(path: str) -> None:
+    """Two folders must not share entries: look for a marker in every parent."""
+    parent = os.path.dirname(os.path.realpath(path))
+    while True:
+        if os.path.lexists(os.path.join(parent, OWN, _MARKER)):
+            raise RootError(f"{path}: is inside {parent}, which is synced as a folder of its own")
+        above = os.path.dirname(parent)
+        if above == parent:
+            return
+        parent = above
+
+
+def _own_directory(parent: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+    handle = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
+        os.fchmod(handle, 0o700)
+    return handle
+
+
+def _fingerprint(directory: int, name: str = _MARKER) -> tuple[int, int, int]:
+    found = os.lstat(name, dir_fd=directory)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read_marker(own: int, path: str) -> str | None:
+    try:
+        handle = os.open(_MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=own)
+    except FileNotFoundError:
+        return None
+    try:
+        text = os.read(handle, _MARKER_LIMIT)
+    finally:
+        os.close(handle)
+    try:
+        identity = orjson.loads(text)["folder"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RootError(f"{path}: {OWN}/{_MARKER} is damaged; move it away to let this be a new folder") from error
+    if not isinstance(identity, str) or not identity:
+        raise RootError(f"{path}: {OWN}/{_MARKER} is damaged; move it away to let this be a new folder")
+    return identity
+
+
+def _write_marker(own: int, identity: str) -> None:
+    """Written beside and renamed, so that a crash leaves no half marker."""
+    handle = os.open("folder.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600, dir_fd=own)
+    try:
+        os.write(handle, orjson.dumps({"folder": identity}) + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename("folder.new", _MARKER, src_dir_fd=own, dst_dir_fd=own)
+    os.fsync(own)

@@ -1,0 +1,129 @@
+"""System calls that Python has no name for: renameat2, openat2, syncfs (Linux man pages, section 2).
+
+Each is looked for once. Where one is missing (another system, an old kernel, a sandbox that forbids it) there is a slower way
+with the same promise, or `has_rename2` is False and the caller finds its own.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+from typing import Any
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+
+O_PATH: int = getattr(os, "O_PATH", 0)
+_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
+_RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
+_OPENAT2 = 437  # one number on every architecture (it is newer than the common table)
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how` of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _function(name: str, *arguments: Any) -> Any:
+    function = getattr(_libc, name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function.argtypes = arguments
+        function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
+    return function
+
+
+_renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_syncfs = _function("syncfs", ctypes.c_int)
+_syscall = _function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_OpenHow), ctypes.c_size_t)
+_hows: dict[int, Any] = {}
+
+has_rename2: bool = _renameat2 is not None
+
+
+def _failure(path: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), path)
+
+
+def rename2(source: int, name: str, target: int, new_name: str, flags: int) -> None:
+    """renameat2. EINVAL or ENOSYS where the file system does not know the flag."""
+    if _renameat2(source, os.fsencode(name), target, os.fsencode(new_name), flags):
+        raise _failure(name)
+
+
+def sync_filesystem(handle: int) -> None:
+    """Make everything written to this file system durable; errors of earlier writes are told (Linux 5.8)."""
+    if _syncfs is None:
+        os.sync()
+    elif _syncfs(handle):
+        raise _failure("")
+
+
+def open_beneath(root: int, path: str, flags: int) -> int:
+    """Open `path` from the directory `root`, through no link and onto no other file system: ELOOP, EXDEV."""
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+    if not _has_openat2:
+        return _open_by_steps(root, path, flags)
+    return _open2(root, path, flags)
+
+
+def _open2(root: int, path: str, flags: int) -> int:
+    how = _hows.get(flags)
+    if how is None:
+        how = _hows[flags] = ctypes.pointer(_OpenHow(flags, 0, _RESOLVE))
+    name = os.fsencode(path)
+    while True:
+        handle: int = _syscall(_OPENAT2, root, name, how, ctypes.sizeof(_OpenHow))
+        if handle >= 0:
+            return handle
+        if ctypes.get_errno() not in (errno.EINTR, errno.EAGAIN):
+            raise _failure(path)
+
+
+def _open_by_steps(root: int, path: str, flags: int) -> int:
+    """As openat2, one component at a time: a directory moved meanwhile is followed, a link never."""
+    device = os.fstat(root).st_dev
+    *heads, last = path.split("/")
+    here = root
+    try:
+        for name in heads:
+            deeper = os.open(name, O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            here, before = deeper, here
+            if before != root:
+                os.close(before)
+        handle = os.open(last, flags, dir_fd=here)
+    finally:
+        if here != root:
+            os.close(here)
+    found = os.fstat(handle)
+    if stat.S_ISDIR(found.st_mode) and found.st_dev != device:
+        os.close(handle)
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    return handle
+
+
+def _find_openat2() -> bool:
+    """ENOSYS before Linux 5.6, EPERM in sandboxes that do not know it."""
+    if _syscall is None or not O_PATH:
+        return False
+    try:
+        os.close(_open_probe())
+    except OSError:
+        return False
+    return True
+
+
+def _open_probe() -> int:
+    here = os.open("/", O_PATH | os.O_DIRECTORY)
+    try:
+        return _open2(here, ".", O_PATH | os.O_CLOEXEC)
+    finally:
+        os.close(here)
+
+
+_has_openat2 = _find_openat2()

@@ -1,0 +1,224 @@
+"""Watches: which directory each inotify watch stands for.
+
+The table is a tree of names, so that a renamed directory takes all below it along at the cost of one entry. It is never
+concluded from events, which come late and can be lost: `settle` opens the directory a name leads to now and lets the kernel
+say which watch it has (inotify_add_watch gives the same number for the same inode).
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from ssyncd.disk import system
+from ssyncd.disk.faults import OWN
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[int], int]
+"""Watch an open directory: the watch's number, or OSError."""
+
+_PASSES = 8
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG)
+_REASONS = {
+    errno.ENOSPC: "the limit of watches is reached (see fs.inotify.max_user_watches)",
+    errno.EACCES: "permission denied",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Directory:
+    """A watched directory; `parent` is None for the root and for one that is no longer in the tree."""
+
+    name: str
+    wd: int
+    parent: "Directory | None" = None
+    children: dict[str, "Directory"] = field(default_factory=dict)
+
+    def path(self, root: "Directory") -> str | None:
+        """Relative to the root; None if it is not below it any more."""
+        if self is root:
+            return ""
+        names: list[str] = []
+        here: Directory | None = self
+        while here is not None and here is not root:
+            names.append(here.name)
+            here = here.parent
+        return None if here is None else "/".join(reversed(names))
+
+
+Place = tuple[Directory, str]
+
+
+class Watches:
+    """`root` is an open directory. Not thread-safe: DiskWatcher holds its lock around every use."""
+
+    def __init__(self, root: int, watch: Watch, unwatch: Callable[[int], None], going_on: Callable[[], bool]) -> None:
+        self._handle = root
+        self._watch = watch
+        self._unwatch = unwatch
+        self._going_on = going_on
+        self._refused: dict[Place, str] = {}
+        self._displaced: list[Directory] = []
+        self._moves = 0
+        self.by_wd: dict[int, Directory] = {}
+        self.root = Directory("", watch(root))
+        self.by_wd[self.root.wd] = self.root
+
+    def unwatched(self) -> dict[str, str]:
+        """Path to reason."""
+        named = ((self.path(place), reason) for place, reason in self._refused.items())
+        return {path: reason for path, reason in named if path is not None}
+
+    def refused(self) -> list[Place]:
+        return list(self._refused)
+
+    def is_refused(self, place: Place) -> bool:
+        return place in self._refused
+
+    def path(self, place: Place) -> str | None:
+        head = place[0].path(self.root)
+        return head if head is None else f"{head}/{place[1]}" if head else place[1]
+
+    def cover(self, directory: Directory) -> None:
+        """Watch everything below; each directory is watched before it is listed, so nothing made meanwhile is missed."""
+        stack = [directory]
+        while stack and self._going_on():
+            here = stack.pop()
+            for name in self._directories(here):
+                made = self._look(here, name)
+                if made is not None and made[1]:
+                    stack.append(made[0])
+
+    def settle(self, places: Collection[Place]) -> list[Place]:
+        """Make the table true at these places. Those that are watched only now, with all below them."""
+        fresh: dict[Place, Directory] = {}
+        gone: list[Place] = []
+        for _ in range(_PASSES):
+            # A directory that was found at a new place changes the paths of others: ask again until nothing moves.
+            moves = self._moves
+            gone = self._settle_once(places, fresh)
+            if moves == self._moves:
+                break
+        for parent, name in gone:
+            child = parent.children.get(name)
+            if child is not None:
+                self._drop(child)
+        for directory in self._displaced:
+            if directory.parent is None:
+                self._drop(directory)
+        self._displaced.clear()
+        for directory in fresh.values():
+            self.cover(directory)
+        return list(fresh)
+
+    def _settle_once(self, places: Collection[Place], fresh: dict[Place, Directory]) -> list[Place]:
+        gone: list[Place] = []
+        for parent, name in places:
+            made = self._look(parent, name)
+            if made is None:
+                gone.append((parent, name))
+            elif made[1]:
+                fresh[parent, name] = made[0]
+        return gone
+
+    def _look(self, parent: Directory, name: str) -> tuple[Directory, bool] | None:
+        """The directory at this place and whether its watch is new; None if there is none, or none that can be watched."""
+        path = self.path((parent, name))
+        if path is None or path == OWN:
+            return None
+        try:
+            wd = self._watch_path(path)
+        except OSError as error:
+            self._note_refusal((parent, name), error)
+            return None
+        self._refused.pop((parent, name), None)
+        known = self.by_wd.get(wd)
+        if known is None:
+            return self._place(Directory(name, wd), parent, name), True
+        if known.parent is parent and known.name == name:
+            return known, False
+        if _is_inside(parent, known):  # our picture is older than the disk: a later pass has the rest of it
+            return None
+        self._moves += 1
+        return self._place(known, parent, name), False
+
+    def _note_refusal(self, place: Place, error: OSError) -> None:
+        if error.errno in _GONE:
+            self._refused.pop(place, None)
+            return
+        reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0).lower()
+        if self._refused.get(place) != reason:
+            log.info("%s: not watched: %s", self.path(place), reason)
+            self._refused[place] = reason
+
+    def _watch_path(self, path: str) -> int:
+        handle = system.open_beneath(self._handle, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return self._watch(handle)
+        finally:
+            os.close(handle)
+
+    def _place(self, directory: Directory, parent: Directory, name: str) -> Directory:
+        self._detach(directory)
+        other = parent.children.get(name)
+        if other is not None:
+            other.parent = None
+            self._displaced.append(other)
+        directory.parent, directory.name = parent, name
+        parent.children[name] = directory
+        self.by_wd[directory.wd] = directory
+        return directory
+
+    def _detach(self, directory: Directory) -> None:
+        parent = directory.parent
+        if parent is not None and parent.children.get(directory.name) is directory:
+            del parent.children[directory.name]
+        directory.parent = None
+
+    def forget(self, wd: int) -> Directory | None:
+        """The kernel has ended this watch."""
+        directory = self.by_wd.pop(wd, None)
+        if directory is not None and directory is not self.root:
+            self._drop(directory)
+        return directory
+
+    def _drop(self, directory: Directory) -> None:
+        self._detach(directory)
+        dropped = set(_with_all_below(directory))
+        for one in dropped:
+            if self.by_wd.pop(one.wd, None) is not None:
+                self._unwatch(one.wd)
+        if self._refused:
+            self._refused = {place: why for place, why in self._refused.items() if place[0] not in dropped}
+
+    def _directories(self, directory: Directory) -> list[str]:
+        path = directory.path(self.root)
+        if path is None:
+            return []
+        try:
+            handle = system.open_beneath(self._handle, path or ".", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return []  # gone, or about to be told as refused by its own event
+        try:
+            with os.scandir(handle) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(handle)
+        return [name for name in names if path or name != OWN]
+
+
+def _is_inside(directory: Directory, other: Directory) -> bool:
+    here: Directory | None = directory
+    while here is not None and here is not other:
+        here = here.parent
+    return here is not None
+
+
+def _with_all_below(directory: Directory) -> Iterator[Directory]:
+    stack = [directory]
+    while stack:
+        here = stack.pop()
+        yield here
+        stack.extend(here.children.values())

@@ -1,0 +1,224 @@
+"""RealDisk keeps the contract on this machine, with and without the newer system calls."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssyncd.disk import system
+from ssyncd.disk.real import RealDisk
+from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, UnreadableError
+from tests.disk.contract_disk import MTIME, TAG, DiskContract, put, there
+from tests.disk.users import RealUser, Stepped
+
+
+class TestRealDisk(DiskContract):
+    @pytest.fixture(params=["plain", "without renameat2", "without openat2"])
+    def disk(self, request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealDisk]:
+        if request.param == "without renameat2":
+            monkeypatch.setattr(system, "has_rename2", False)
+        if request.param == "without openat2":
+            monkeypatch.setattr(system, "_has_openat2", False)
+        disk = RealDisk(tmp_path)
+        yield disk
+        disk.close()
+
+    @pytest.fixture
+    def user(self, tmp_path: Path) -> RealUser:
+        return RealUser(tmp_path)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[RealDisk]:
+    disk = RealDisk(tmp_path)
+    yield disk
+    disk.close()
+
+
+def test_special_files_are_shown_and_never_opened(disk: RealDisk, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        assert {stat.kind for stat in disk.list("").values()} == {"other"}
+        for path in ("pipe", "socket"):
+            with pytest.raises(UnreadableError):
+                disk.open(path)
+
+
+def test_names_that_are_not_utf8_come_and_go(disk: RealDisk, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")).write_bytes(b"x")
+    (name,) = disk.list("")
+    assert name == "\udcff\udcfe"
+    disk.move(name, "plain", there(disk, name))
+    assert disk.list("").keys() == {"plain"}
+
+
+def test_a_name_that_cannot_be_written_is_an_error_of_that_path(disk: RealDisk) -> None:
+    for path in ("\ud800", "\ud800/below"):
+        with pytest.raises(DiskError):
+            put(disk, path, b"")
+        with pytest.raises(DiskError):
+            disk.stat(path)
+    with pytest.raises(DiskError):
+        disk.list("\ud800")
+    with pytest.raises(DiskError):
+        disk.make_link("link", "\ud800", None)
+
+
+def test_a_replaced_file_keeps_its_permissions_but_never_setuid(disk: RealDisk, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    file.chmod(0o4640)
+    put(disk, "file", b"new", there(disk, "file"))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    put(disk, "file", b"newer", there(disk, "file"), exec=True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o750
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(disk: RealDisk, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    put(disk, "file", b"")
+    put(disk, "tool", b"", exec=True)
+    plain = stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == plain
+    assert stat.S_IMODE((tmp_path / "tool").stat().st_mode) == plain | (plain & 0o444) >> 2
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, NoSpaceError),
+        (errno.EDQUOT, NoSpaceError),
+        (errno.EIO, UnreadableError),
+        (errno.EACCES, UnreadableError),
+        (errno.EMFILE, UnreadableError),
+        (errno.EROFS, UnreadableError),
+    ],
+)
+def test_whatever_call_fails_the_error_names_the_path_and_nothing_is_lost(
+    disk: RealDisk, tmp_path: Path, number: int, error: type[DiskError]
+) -> None:
+    """Every elementary call of a replacing put fails once."""
+    (tmp_path / "dir").mkdir()
+    failed = 0
+    for at in range(100):
+        (tmp_path / "dir/file").write_bytes(b"old")
+        expected = there(disk, "dir/file")
+        staged = disk.stage(TAG)
+        staged.write(b"new")
+        staged.close()
+        with _failing(disk, at, number) as happened:
+            caught: DiskError | None = None
+            try:
+                disk.put(staged, "dir/file", expected, MTIME, False)
+            except DiskError as mapped:
+                caught = mapped
+        if caught is not None:
+            assert isinstance(caught, error | ChangedError)
+            assert caught.path == "dir/file"
+            failed += 1
+        staged.discard()
+        assert (tmp_path / "dir/file").read_bytes() in (b"old", b"new")
+        for leftover in disk.leftovers():
+            disk.drop(leftover)
+        if not happened:
+            break
+    assert failed > 8
+
+
+class _failing:
+    def __init__(self, disk: RealDisk, at: int, number: int) -> None:
+        self.disk, self.at, self.number = disk, at, number
+        self.happened: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        count = iter(range(1000))
+
+        def hook(name: str) -> None:
+            if next(count) == self.at:
+                self.happened.append(name)
+                raise OSError(self.number, os.strerror(self.number))
+
+        self.before = self.disk._calls
+        self._set(Stepped(self.before, hook))
+        return self.happened
+
+    def __exit__(self, *_: object) -> None:
+        self._set(self.before)
+
+    def _set(self, calls: Any) -> None:
+        self.disk._calls = self.disk._mover._calls = calls
+
+
+def test_an_unreadable_directory_is_not_gone(disk: RealDisk, tmp_path: Path, as_nobody: Callable[[], None]) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/file").write_bytes(b"x")
+    (tmp_path / "dir").chmod(0)
+    as_nobody()
+    for look in (lambda: disk.list("dir"), lambda: disk.stat("dir/file"), lambda: disk.open("dir/file")):
+        with pytest.raises(UnreadableError):
+            look()
+
+
+def test_a_read_only_directory_is_named(disk: RealDisk, tmp_path: Path, as_nobody: Callable[[], None]) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/file").write_bytes(b"x")
+    (tmp_path / "dir").chmod(0o555)
+    as_nobody()
+    with pytest.raises(UnreadableError, match="dir/file"):
+        disk.remove("dir/file", TAG, there(disk, "dir/file"))
+    with pytest.raises(UnreadableError, match="dir/new"):
+        put(disk, "dir/new", b"x")
+    assert disk.list("dir").keys() == {"file"}
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Give up root's way around permissions, for the rest of the test."""
+    here = os.geteuid()
+
+    def drop() -> None:
+        if here == 0:
+            for path in [tmp_path, *tmp_path.rglob("*")]:
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+            os.seteuid(65534)
+
+    yield drop
+    if here == 0:
+        os.seteuid(0)
+    for path in tmp_path.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+
+
+def test_very_deep_paths_work(disk: RealDisk) -> None:
+    path = ""
+    for _ in range(30):
+        path = f"{path}/{'d' * 100}" if path else "d" * 100
+        disk.make_dir(path)
+    put(disk, f"{path}/file", b"deep")
+    reader = disk.open(f"{path}/file")
+    assert reader.read(10) == b"deep"
+    reader.close()
+
+
+def test_handles_do_not_leak(disk: RealDisk, tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        seen = put(disk, "dir/file", b"x")
+        with pytest.raises(ChangedError):
+            put(disk, "dir/file", b"z")
+        disk.copy("dir/file", "dir/copy", seen)
+        disk.remove("dir/copy", TAG, there(disk, "dir/copy"))
+        disk.remove("dir/file", TAG, seen)
+        with pytest.raises(GoneError):
+            disk.open("dir/file")
+        disk.list("dir")
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,161 @@
+"""The root, its marker and its lock."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssyncd.disk.real import RealDisk
+from ssyncd.errors import BusyError, RootError
+
+
+def test_a_new_folder_gets_an_identity_and_keeps_it(tmp_path: Path) -> None:
+    disk = RealDisk(tmp_path)
+    assert disk.fresh
+    identity = disk.identity
+    disk.close()
+    again = RealDisk(str(tmp_path))
+    assert (again.identity, again.fresh) == (identity, False)
+    again.close()
+    assert json.loads((tmp_path / ".ssyncd/folder").read_text()) == {"folder": identity}
+    assert stat.S_IMODE((tmp_path / ".ssyncd").stat().st_mode) == 0o700
+
+
+def test_an_identity_can_be_given_to_a_new_folder_only(tmp_path: Path) -> None:
+    for wanted in ("first", "second"):
+        disk = RealDisk(tmp_path, wanted)
+        assert disk.identity == "first"
+        disk.close()
+
+
+def test_open_permissions_on_our_directory_are_closed(tmp_path: Path) -> None:
+    (tmp_path / ".ssyncd").mkdir()
+    (tmp_path / ".ssyncd").chmod(0o777)
+    RealDisk(tmp_path).close()
+    assert stat.S_IMODE((tmp_path / ".ssyncd").stat().st_mode) == 0o700
+
+
+def test_a_folder_is_had_by_one_at_a_time_and_the_other_is_named(tmp_path: Path) -> None:
+    disk = RealDisk(tmp_path)
+    with pytest.raises(BusyError, match=str(os.getpid())):
+        RealDisk(tmp_path)
+    disk.close()
+    RealDisk(tmp_path).close()
+
+
+def test_the_lock_of_a_killed_process_does_not_hold(tmp_path: Path) -> None:
+    code = "import sys, time; from ssyncd.disk.real import RealDisk; d = RealDisk(sys.argv[1]); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        with pytest.raises(BusyError, match=str(holder.pid)):
+            RealDisk(tmp_path)
+        holder.kill()
+        holder.wait()
+    RealDisk(tmp_path).close()
+
+
+def test_a_missing_root_or_a_file_is_no_root(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in ("no", "file"):
+        with pytest.raises(RootError):
+            RealDisk(tmp_path / path)
+
+
+def test_a_folder_inside_a_folder_is_refused(tmp_path: Path) -> None:
+    outer = RealDisk(tmp_path)
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a/b")
+    for inner in ("a", "a/b", "link"):
+        with pytest.raises(RootError, match="inside"):
+            RealDisk(tmp_path / inner)
+    outer.close()
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"folder": 3}', b'{"folder": ""}', b"\xff", b"[" * 5000])
+def test_a_damaged_marker_is_told_and_not_overwritten(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / ".ssyncd").mkdir()
+    (tmp_path / ".ssyncd/folder").write_bytes(text)
+    with pytest.raises(RootError, match="damaged"):
+        RealDisk(tmp_path)
+    assert (tmp_path / ".ssyncd/folder").read_bytes() == text
+
+
+@pytest.mark.parametrize("path", [".ssyncd", ".ssyncd/stage", ".ssyncd/folder", ".ssyncd/lock"])
+def test_a_link_in_place_of_ours_is_not_followed(tmp_path: Path, path: str) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for directory in (root, outside):
+        directory.mkdir()
+    if "/" in path:
+        (root / ".ssyncd").mkdir()
+    (root / path).symlink_to(outside if path in (".ssyncd", ".ssyncd/stage") else outside / "file")
+    with pytest.raises(RootError):
+        RealDisk(root)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_root_reached_by_a_link_works_until_the_link_leads_elsewhere(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("one")
+    disk = RealDisk(link)
+    disk.check_root()
+    link.unlink()
+    link.symlink_to("two")
+    with pytest.raises(RootError, match="replaced"):
+        disk.check_root()
+    disk.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "emptied", "marker gone", "another marker"])
+def test_a_root_that_is_no_longer_ours_is_never_listed(tmp_path: Path, how: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    disk = RealDisk(root)
+    (root / "file").write_bytes(b"x")
+    assert disk.list("").keys() == {"file"}
+    if how == "deleted":
+        shutil.rmtree(root)
+    elif how in ("moved", "replaced"):
+        root.rename(tmp_path / "elsewhere")
+        if how == "replaced":
+            root.mkdir()
+    elif how == "emptied":
+        shutil.rmtree(root / ".ssyncd")
+        (root / "file").unlink()
+    elif how == "marker gone":
+        (root / ".ssyncd/folder").unlink()
+    else:
+        (root / ".ssyncd/folder").write_text('{"folder": "another"}')
+    for look in (disk.check_root, lambda: disk.list("")):
+        with pytest.raises(RootError):
+            look()
+    disk.close()
+
+
+def test_a_marker_copied_back_is_the_same_folder(tmp_path: Path) -> None:
+    disk = RealDisk(tmp_path)
+    marker = tmp_path / ".ssyncd/folder"
+    text = marker.read_bytes()
+    marker.unlink()
+    marker.write_bytes(text)
+    disk.check_root()
+    disk.close()
+
+
+def test_closing_leaves_no_handle(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    disk = RealDisk(tmp_path)
+    with pytest.raises(BusyError):
+        RealDisk(tmp_path)
+    disk.close()
+    disk.close()
+    assert len(os.listdir("/proc/self/fd")) == before
