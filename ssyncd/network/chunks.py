@@ -1,0 +1,331 @@
+"""Chunks on a server: over our own servers' chunk requests, or as objects of a second bucket on any Simperium server.
+
+A chunk travels in its stored form (`content.compression`), and what arrives is verified before anybody sees it.
+"""
+
+import json
+import threading
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from pybase64 import b64decode, b64encode
+
+from ssyncd.content.chunks import ID_SIZE, MAX_CHUNK, chunk_id
+from ssyncd.content.compression import open_sealed, seal
+from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RemoteError
+from ssyncd.network.base import ChunkStore
+from ssyncd.network.http import (
+    PASSING,
+    Answer,
+    HttpServer,
+    Response,
+    explain,
+    part,
+    read_all,
+    read_some,
+    refuse,
+    retry_after,
+)
+from ssyncd.network.login import Account, Extensions, bucket_name
+
+T = TypeVar("T")
+
+MAX_IDS = 10_000
+REQUEST_BYTES = 8 * 1024 * 1024
+LENGTH_SIZE = 4
+ABSENT = 0xFFFFFFFF
+BINARY = {"Content-Type": "application/octet-stream"}
+INDEX_PAGE = 1000
+MAX_PAGE = 4 * 1024 * 1024
+# What JSON, base64 and the leading byte of the stored form add to a chunk in an object.
+OBJECT_OVERHEAD = 64
+STEP = 4096
+
+
+def open_store(
+    account: Account, folder: str, extensions: Extensions, ca_file: Path | None = None, connections: int = 8
+) -> "HttpChunks | ObjectChunks":
+    """The store for a folder's chunks at this server."""
+    server = HttpServer(account.url, account.token, ca_file, connections)
+    if extensions.chunks:
+        return HttpChunks(server, account.app, bucket_name(folder), extensions)
+    return ObjectChunks(server, account.app, f"{bucket_name(folder)}.chunks", extensions.object_limit)
+
+
+class HttpChunks:
+    """Chunk storage of an ssyncd server: many chunks in one request."""
+
+    def __init__(self, server: HttpServer, app: str, bucket: str, extensions: Extensions) -> None:
+        self.max_chunk = min(extensions.chunk_limit or MAX_CHUNK, MAX_CHUNK)
+        self._server = server
+        self._path = f"/1/{part(app)}/{part(bucket)}/chunks/"
+        self._request = min(extensions.request_limit or REQUEST_BYTES, REQUEST_BYTES)
+
+    def missing(self, ids: Sequence[bytes]) -> set[bytes]:
+        absent: set[bytes] = set()
+        for some in _slices(ids):
+            answer = self._server.ask("POST", f"{self._path}missing", b"".join(some), BINARY, MAX_IDS * ID_SIZE)
+            refuse(answer)
+            told = {answer.data[at : at + ID_SIZE] for at in range(0, len(answer.data), ID_SIZE)}
+            if not told.issubset(some):
+                raise RemoteError("the server misses chunks nobody asked for")
+            absent |= told
+        return absent
+
+    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+        sent, size = 0, 0
+        pieces: list[bytes] = []
+        for id, plain in chunks:
+            sealed = seal(plain)
+            length = ID_SIZE + LENGTH_SIZE + len(sealed)
+            if pieces and size + length > self._request:
+                sent += self._put(pieces, size)
+                pieces, size = [], 0
+            pieces += (id + len(sealed).to_bytes(LENGTH_SIZE, "big"), sealed)
+            size += length
+        return sent + (self._put(pieces, size) if pieces else 0)
+
+    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for some in _slices(ids):
+            response = self._server.open("POST", f"{self._path}get", (b"".join(some),), BINARY)
+            try:
+                _check_status(response)
+                for id in some:
+                    yield id, self._read_record(response, id)
+                if read_some(response, 1):
+                    raise RemoteError("the server sends more chunks than asked for")
+                response.release_conn()
+            finally:
+                # After the last byte this does nothing; before, the connection is of no more use.
+                response.close()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _put(self, pieces: list[bytes], size: int) -> int:
+        response = self._server.open("POST", f"{self._path}put", pieces, BINARY)
+        try:
+            _check_status(response)
+            read_all(response, MAX_PAGE)
+        finally:
+            response.release_conn()
+        return size
+
+    def _read_record(self, response: Response, id: bytes) -> bytes:
+        head = _read_exactly(response, ID_SIZE + LENGTH_SIZE)
+        if head[:ID_SIZE] != id:
+            raise RemoteError("the server sends another chunk than asked for")
+        length = int.from_bytes(head[ID_SIZE:], "big")
+        if length == ABSENT:
+            raise ChunkMissingError(id)
+        # Compressed only where that makes it smaller: the stored form is longer by one byte at most.
+        if length > MAX_CHUNK + 1:
+            raise RemoteError(f"the server sends a chunk of {length} bytes")
+        return _verified(id, _read_exactly(response, length))
+
+
+class ObjectChunks:
+    """Chunks as objects of a bucket, for servers that know nothing of chunks: object `ID`, `{"data": base64}`."""
+
+    def __init__(self, server: HttpServer, app: str, bucket: str, object_limit: int) -> None:
+        self.max_chunk = min((object_limit - OBJECT_OVERHEAD) // 4 * 3 // STEP * STEP, MAX_CHUNK)
+        self._server = server
+        self._limit = object_limit
+        self._path = f"/1/{part(app)}/{part(bucket)}/"
+        self._lock = threading.Lock()  # guards _present: one thread lists, the others wait for what it finds
+        self._present: set[bytes] | None = None
+
+    def missing(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Known from one listing of the bucket. What others add later is put again, which is harmless."""
+        with self._lock:
+            if self._present is None:
+                self._present = self._list()
+            return {id for id in ids if id not in self._present}
+
+    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+        sent = 0
+        for id, plain in chunks:
+            value = json.dumps({"data": b64encode(seal(plain)).decode("ascii")}).encode()
+            # One ccid for one chunk: an answer that got lost does not make a second version.
+            query = urlencode({"replace": 1, "ccid": id.hex()})
+            answer = self._server.ask(
+                "POST", f"{self._path}i/{id.hex()}?{query}", value, {"Content-Type": "application/json"}
+            )
+            # 412: the object is just this already; 409: this request was carried out before.
+            if answer.status not in (409, 412):
+                refuse(answer)
+            sent += len(value)
+            with self._lock:
+                if self._present is not None:
+                    self._present.add(id)
+        return sent
+
+    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for id in ids:
+            answer = self._server.ask("GET", f"{self._path}i/{id.hex()}", limit=2 * self._limit)
+            if answer.status == 404:
+                with self._lock:
+                    self._present = None
+                raise ChunkMissingError(id)
+            refuse(answer)
+            yield id, _verified(id, _object_data(answer.json()))
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _list(self) -> set[bytes]:
+        found: set[bytes] = set()
+        mark = ""
+        while True:
+            query = urlencode({"limit": INDEX_PAGE, **({"mark": mark} if mark else {})})
+            answer = self._server.ask("GET", f"{self._path}index?{query}", limit=MAX_PAGE)
+            # A bucket nobody has written to need not exist.
+            if answer.status == 404:
+                return found
+            refuse(answer)
+            ids, next_mark = _page(answer.json())
+            if next_mark and (next_mark == mark or not ids):
+                raise RemoteError("the server's listing of chunks does not end")
+            found |= ids
+            if not next_mark:
+                return found
+            mark = next_mark
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often to try and how long to wait, in seconds: doubling from `first` to `longest`, each by a random share."""
+
+    tries: int = 5
+    first: float = 0.5
+    longest: float = 30.0
+
+    def delay(self, failures: int, chance: float) -> float:
+        return min(self.longest, self.first * 2.0 ** (failures - 1)) * (0.5 + chance / 2)
+
+
+PATIENCE = Patience()
+
+
+class RetryingChunks:
+    """Tries again what a passing fault broke off. `chance()` is random from 0 to 1; `pause(seconds)` waits and tells whether to
+    give up: without one, until the time is over or the store is closed.
+
+    `put` keeps what it is given until it is stored: callers give a bounded batch at a time.
+    """
+
+    def __init__(
+        self,
+        store: ChunkStore,
+        pause: Callable[[float], bool] | None,
+        chance: Callable[[], float],
+        patience: Patience = PATIENCE,
+    ) -> None:
+        self.max_chunk = store.max_chunk
+        self._store = store
+        self._closed = threading.Event()
+        self._pause = pause or self._closed.wait
+        self._chance = chance
+        self._patience = patience
+
+    def missing(self, ids: Sequence[bytes]) -> set[bytes]:
+        return self._persist(lambda: self._store.missing(ids))
+
+    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+        batch = list(chunks)
+        return self._persist(lambda: self._store.put(batch))
+
+    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        done = failures = 0
+        while done < len(ids):
+            try:
+                for found in self._store.get(ids[done:]):
+                    done += 1
+                    failures = 0
+                    yield found
+            except NetworkError as error:
+                failures += 1
+                self._wait(error, failures)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._store.close()
+
+    def _persist(self, request: Callable[[], T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return request()
+            except NetworkError as error:
+                failures += 1
+                self._wait(error, failures)
+
+    def _wait(self, error: NetworkError, failures: int) -> None:
+        """Returns when it is time for another try, else raises the error."""
+        delay = max(self._patience.delay(failures, self._chance()), error.retry_after or 0.0)
+        if self._closed.is_set() or failures >= self._patience.tries or self._pause(delay):
+            raise error
+
+
+def _slices(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    return (ids[at : at + MAX_IDS] for at in range(0, len(ids), MAX_IDS))
+
+
+def _check_status(response: Response) -> None:
+    if response.status == 200:
+        return
+    answer = Answer(response.status, read_all(response, MAX_PAGE))
+    if answer.status in PASSING:
+        raise NetworkError(explain(answer), retry_after(response.headers))
+    refuse(answer)
+    raise RemoteError(f"the server answered {answer.status}")
+
+
+def _read_exactly(response: Response, size: int) -> bytes:
+    data = read_some(response, size)
+    while len(data) < size:
+        more = read_some(response, size - len(data))
+        if not more:
+            raise NetworkError("the answer broke off")
+        data += more
+    return data
+
+
+def _verified(id: bytes, sealed: bytes) -> bytes:
+    plain = open_sealed(sealed, MAX_CHUNK)
+    if chunk_id(plain) != id:
+        raise ContentError(f"the bytes are not those of chunk {id.hex()}")
+    return plain
+
+
+def _object_data(value: object) -> bytes:
+    data = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(data, str):
+        raise ContentError("the object holds no chunk")
+    try:
+        return b64decode(data, validate=True)
+    except (Base64Error, ValueError) as error:
+        raise ContentError(f"the object holds no base64: {error}") from error
+
+
+def _page(value: object) -> tuple[set[bytes], str]:
+    """The chunks of one page of a listing, and the mark of the next; names that are no ids are somebody else's."""
+    rows = value.get("index") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(rows, list):
+        raise RemoteError("the server's listing of chunks is none")
+    ids = {_id_of(row) for row in rows}
+    mark = value.get("mark")
+    return ids - {b""}, mark if isinstance(mark, str) else ""
+
+
+def _id_of(row: object) -> bytes:
+    name = row.get("id") if isinstance(row, dict) else None
+    try:
+        id = bytes.fromhex(name) if isinstance(name, str) else b""
+    except ValueError:
+        return b""
+    return id if len(id) == ID_SIZE else b""

@@ -1,0 +1,312 @@
+"""Opening one websocket: name, TCP, TLS, handshake; can be broken off from another thread at any moment."""
+
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import os
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import websocket
+
+from ssyncd.errors import NetworkError
+
+# Of an answer to the handshake; a web page may be longer, nobody reads it.
+_MAX_ANSWER = 256 * 1024
+_MAX_RETRY_AFTER = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose certificate is accepted: the system's authorities, those in a PEM file, or just the one with this SHA-256 (hex)."""
+
+    ca_file: Path | None = None
+    fingerprint: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise NetworkError(f"the certificates in {self.ca_file} cannot be read: {error}") from error
+        if self.fingerprint is not None:
+            # The one certificate is known by heart: no name and no authority can add to that.
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def check(self, certificate: bytes | None) -> None:
+        """NetworkError if this is not the pinned certificate (DER)."""
+        if self.fingerprint is None:
+            return
+        expected = self.fingerprint.replace(":", "").lower()
+        if not hmac.compare_digest(hashlib.sha256(certificate or b"").hexdigest(), expected):
+            raise NetworkError("the server shows another certificate than the pinned one")
+
+
+class Dial:
+    """One try to open a websocket. `run` in one thread, `cancel` from any other."""
+
+    def __init__(self, url: str, headers: Sequence[str], trust: Trust, timeout: float) -> None:
+        self._url = url
+        self._headers = list(headers)
+        self._trust = trust
+        self._deadline = time.monotonic() + timeout
+        self._timeout = timeout
+        self._names: SimpleQueue[list[tuple[Any, ...]] | OSError | None] = SimpleQueue()
+        # Guards the three below.
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._socket: socket.socket | None = None
+        self._wake: socket.socket | None = None
+
+    def run(self) -> socket.socket:
+        """The socket after the handshake, not blocking. NetworkError with a sentence that names the server."""
+        parts = _parse(self._url)
+        where = f"{parts.hostname}:{_port(parts)}"
+        try:
+            opened = self._connect(self._addresses(parts))
+            if parts.scheme == "wss":
+                opened = self._secure(opened, parts.hostname or "")
+            self._greet(opened, where)
+        except (OSError, ssl.CertificateError) as error:
+            self._drop()
+            raise NetworkError(self._reason(error, where)) from error
+        except NetworkError:
+            self._drop()
+            raise
+        opened.setblocking(False)
+        return opened
+
+    def cancel(self) -> None:
+        """Make `run` fail at once."""
+        with self._lock:
+            self._cancelled = True
+            if self._wake is not None:
+                self._wake.send(b"!")
+            if self._socket is not None:
+                hang_up(self._socket)
+        self._names.put(None)
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _addresses(self, parts: SplitResult) -> list[tuple[Any, ...]]:
+        host, port = parts.hostname or "", _port(parts)
+        if _is_address(host):
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # A look-up cannot be broken off; one that is not waited for any more ends by itself and touches nothing.
+        threading.Thread(
+            target=_look_up, args=(host, port, self._names.put), name="ssyncd-look-up", daemon=True
+        ).start()
+        try:
+            found = self._names.get(timeout=self._left())
+        except Empty:
+            raise TimeoutError from None
+        if found is None:
+            raise NetworkError("broken off")
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _connect(self, addresses: list[tuple[Any, ...]]) -> socket.socket:
+        failure: OSError = OSError("no address")
+        for family, kind, protocol, _, address in addresses:
+            try:
+                return self._connect_one(socket.socket(family, kind, protocol), address)
+            except OSError as error:
+                failure = error
+                self._drop()
+        raise failure
+
+    def _connect_one(self, opened: socket.socket, address: Any) -> socket.socket:
+        self._hold(opened)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.setblocking(False)
+        wake, waker = socket.socketpair()
+        with wake, waker, selectors.DefaultSelector() as selector:
+            self._arm(waker)
+            try:
+                code = opened.connect_ex(address)
+                selector.register(wake, selectors.EVENT_READ)
+                selector.register(opened, selectors.EVENT_WRITE)
+                if code != 0 and not selector.select(self._left()):
+                    raise TimeoutError
+            finally:
+                self._arm(None)
+        self._check_cancelled()
+        if code := opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code))
+        opened.settimeout(self._left())
+        return opened
+
+    def _secure(self, opened: socket.socket, host: str) -> socket.socket:
+        context = self._trust.context()
+        secured = context.wrap_socket(opened, server_hostname=host, do_handshake_on_connect=False)
+        # The plain one was emptied into this one.
+        self._hold(secured)
+        secured.settimeout(self._left())
+        secured.do_handshake()
+        self._trust.check(secured.getpeercert(binary_form=True))
+        return secured
+
+    def _greet(self, opened: socket.socket, where: str) -> None:
+        client = websocket.WebSocket()
+        try:
+            client.connect(  # type: ignore[no-untyped-call]
+                self._url,
+                socket=_Bounded(opened, self._left),
+                header=self._headers,
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            raise _refusal(error, where) from error
+        except websocket.WebSocketTimeoutException as error:
+            raise TimeoutError from error
+        # ValueError and IndexError: what its reader of headers makes of an answer that is not HTTP.
+        except (websocket.WebSocketException, ValueError, IndexError) as error:
+            self._check_cancelled()
+            if (answer := client.handshake_response) is not None and 300 <= answer.status < 400:
+                elsewhere = answer.headers.get("location", "nowhere")
+                raise NetworkError(f"{where} sends elsewhere: {elsewhere} (status {answer.status})") from error
+            raise NetworkError(f"{where} does not answer as a websocket server: {error}") from error
+
+    def _hold(self, opened: socket.socket) -> None:
+        with self._lock:
+            self._socket = opened
+        self._check_cancelled()
+
+    def _arm(self, wake: socket.socket | None) -> None:
+        with self._lock:
+            self._wake = wake
+            if wake is not None and self._cancelled:
+                wake.send(b"!")
+
+    def _check_cancelled(self) -> None:
+        with self._lock:
+            if self._cancelled:
+                raise NetworkError("broken off")
+
+    def _drop(self) -> None:
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = None
+
+    def _reason(self, error: Exception, where: str) -> str:
+        if isinstance(error, TimeoutError):
+            return f"{where} did not answer in {self._timeout:g} seconds"
+        if isinstance(error, ConnectionRefusedError):
+            return f"nothing listens at {where}"
+        if isinstance(error, socket.gaierror):
+            return f"the name of the server is not known ({where}): {error.strerror}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"the certificate of {where} is not trusted: {error.verify_message}"
+        return f"no connection to {where}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+
+
+class _Bounded:
+    """The socket as websocket-client sees it: an answer can neither drip for ever nor be endless."""
+
+    def __init__(self, opened: socket.socket, left: Callable[[], float]) -> None:
+        self._socket = opened
+        self._left = left
+        self._read = 0
+
+    def recv(self, size: int) -> bytes:
+        if self._read > _MAX_ANSWER:
+            raise websocket.WebSocketException("too long an answer")
+        self._socket.settimeout(self._left())
+        data = self._socket.recv(size)
+        self._read += len(data)
+        return data
+
+    def send(self, data: bytes) -> int:
+        self._socket.sendall(data)
+        return len(data)
+
+    def gettimeout(self) -> float:
+        return self._left()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """The dial closes it."""
+
+
+def hang_up(opened: socket.socket) -> None:
+    """Wake whoever waits for this socket, for good."""
+    # An OSError: it never was connected, or is not any more, and nobody waits. Not the SSLSocket's own shutdown: that would
+    # let a reader in the midst of a call take encrypted bytes for plain ones.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+def _parse(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _port(parts)
+    except ValueError as error:
+        raise NetworkError(f"no address of a server: {url!r}: {error}") from error
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise NetworkError(f"no address of a server: {url!r}")
+    return parts
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "wss" else 80)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _look_up(host: str, port: int, deliver: Callable[[list[tuple[Any, ...]] | OSError], None]) -> None:
+    try:
+        deliver(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+    except OSError as error:
+        deliver(error)
+    except UnicodeError as error:
+        # A label too long for IDNA.
+        deliver(socket.gaierror(socket.EAI_NONAME, str(error)))
+
+
+def _refusal(error: Any, where: str) -> NetworkError:
+    status, headers = int(error.status_code), error.resp_headers or {}
+    if status in (429, 503):
+        return NetworkError(f"{where} is too busy just now (status {status})", _retry_after(headers.get("retry-after")))
+    if "html" in str(headers.get("content-type", "")):
+        return NetworkError(
+            f"{where} answers with a web page, it is no sync server or a proxy stands between (status {status})"
+        )
+    return NetworkError(f"{where} refuses a websocket (status {status})")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    try:
+        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except ValueError:
+        return None
+    return min(max(0.0, seconds), _MAX_RETRY_AFTER)

@@ -1,0 +1,261 @@
+"""Requests to one server over HTTP: a pool of connections, errors mapped, answers bounded, and an end to all of it on close."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+from weakref import WeakSet
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, SSLError
+
+from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, SsyncdError, UsageError
+
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 60.0
+MAX_ANSWER = 1024 * 1024
+MAX_ERROR_TEXT = 300
+LONGEST_WAIT = 3600.0
+# 500 is here because a server that stumbled once may well not the next time; the callers' number of tries is bounded.
+PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
+
+Response = urllib3.BaseHTTPResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    data: bytes
+
+    def json(self) -> Any:
+        """RemoteError if it is none."""
+        try:
+            return json.loads(self.data)
+        except (ValueError, RecursionError) as error:
+            raise RemoteError(f"the server answered no JSON: {_extract(self.data)}") from error
+
+
+class HttpServer:
+    """Everything under one URL; thread-safe. NetworkError, SignInError, RefusedError, RemoteError as in `ssyncd.errors`.
+
+    `close` ends requests that are under way (NetworkError there), which is why it keeps the sockets in view.
+    """
+
+    def __init__(self, url: str, token: str = "", ca_file: Path | None = None, connections: int = 8) -> None:
+        self.url = checked_url(url)
+        self._headers = {"X-Simperium-Token": token} if token else {}
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()  # guards _sockets and _closed
+        self._closed = False
+        self._pool = self._new_pool(ca_file, connections)
+        self._root = urlsplit(self.url).path
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        limit: int = MAX_ANSWER,
+    ) -> Answer:
+        """One request, the whole answer, whatever its status but a passing one; RemoteError if it is over `limit` bytes."""
+        response = self.open(method, path, (body,) if body else (), headers)
+        try:
+            answer = Answer(response.status, read_all(response, limit))
+        finally:
+            response.release_conn()
+        if answer.status in PASSING:
+            raise NetworkError(f"{self.url}: {explain(answer)}", retry_after(response.headers))
+        return answer
+
+    def open(
+        self, method: str, path: str, body: Iterable[bytes] = (), headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """One request; the caller reads the answer and then calls `release_conn`, or `close` on the response to give up."""
+        pieces = [piece for piece in body if piece]
+        length = {"Content-Length": str(sum(map(len, pieces)))} if pieces or method != "GET" else {}
+        try:
+            response = self._pool.urlopen(
+                method,
+                self._root + path,
+                body=pieces or None,
+                headers={**self._headers, **length, **(headers or {})},
+                preload_content=False,
+                decode_content=False,
+                redirect=False,
+                retries=False,
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise self._map(error) from error
+        if self._closed:
+            response.close()
+            raise NetworkError(f"{self.url}: the connection was closed here")
+        self._check_kind(response)
+        return response
+
+    def close(self) -> None:
+        """End requests under way and take no more."""
+        with self._lock:
+            self._closed = True
+            sockets = list(self._sockets)
+        for one in sockets:
+            # Closing a descriptor does not wake a thread that waits on it; shutting down does. Past TLS on purpose: a
+            # proper goodbye would wait for the peer.
+            with suppress(OSError):
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
+        self._pool.close()
+
+    def _check_kind(self, response: Response) -> None:
+        place = response.headers.get("Location", "")
+        if 300 <= response.status < 400:
+            response.close()
+            # Following it would carry the token to wherever it leads.
+            raise RemoteError(f"{self.url}: the server is elsewhere: {place[:MAX_ERROR_TEXT]}")
+        # A hotel's sign-in page says 200 to everything: never take that for "stored".
+        if response.status < 400 and response.headers.get("Content-Type", "").startswith("text/html"):
+            response.close()
+            raise RemoteError(f"{self.url}: a web page where a server should answer")
+
+    def _map(self, error: Exception) -> SsyncdError:
+        if self._closed:
+            return NetworkError(f"{self.url}: the connection was closed here")
+        if isinstance(error, SSLError) and "certificate" in str(error).lower():
+            return RemoteError(f"{self.url}: the certificate is not trusted: {_reason(error)}")
+        return NetworkError(f"{self.url}: {_reason(error)}")
+
+    def _watch(self, one: socket.socket | None) -> None:
+        if one is None:
+            return
+        with self._lock:
+            if not self._closed:
+                self._sockets.add(one)
+                return
+        one.close()
+        raise OSError("closed")
+
+    def _new_pool(self, ca_file: Path | None, connections: int) -> HTTPConnectionPool:
+        server, parts = self, urlsplit(self.url)
+
+        class Plain(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                server._watch(self.sock)
+
+        class Secure(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                server._watch(self.sock)
+
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
+        host, port = parts.hostname or "", parts.port
+        pool: HTTPConnectionPool
+        if parts.scheme == "http":
+            pool = HTTPConnectionPool(host, port, timeout=timeout, maxsize=connections)
+            pool.ConnectionCls = Plain
+        else:
+            context = _tls(ca_file)
+            pool = HTTPSConnectionPool(host, port, timeout=timeout, maxsize=connections, ssl_context=context)
+            pool.ConnectionCls = Secure
+        return pool
+
+
+def checked_url(url: str) -> str:
+    """The URL without a slash at its end. UsageError if it is no http(s) URL of a server."""
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine = False
+    if not fine or parts.query or parts.fragment or parts.username is not None:
+        raise UsageError(f"{url!r} is not the URL of a server, as https://example.org or http://127.0.0.1:8730")
+    return url.rstrip("/")
+
+
+def part(text: str) -> str:
+    """A text as one component of a path."""
+    return quote(text, safe="")
+
+
+def read_all(response: Response, limit: int) -> bytes:
+    """The rest of an answer. RemoteError if it is over `limit` bytes, NetworkError if it breaks off."""
+    pieces, missing = [], limit + 1
+    # One read more than seems needed: only that tells a broken connection from an end.
+    while missing and (piece := read_some(response, missing)):
+        pieces.append(piece)
+        missing -= len(piece)
+    data = b"".join(pieces)
+    if len(data) > limit:
+        response.close()
+        raise RemoteError(f"the server's answer is longer than {limit} bytes")
+    return data
+
+
+def read_some(response: Response, size: int) -> bytes:
+    """`size` bytes of an answer, fewer only at its end. NetworkError if it breaks off."""
+    try:
+        return response.read(size)
+    except (HTTPError, OSError, ValueError) as error:
+        response.close()
+        raise NetworkError(f"the answer broke off: {_reason(error)}") from error
+
+
+def refuse(answer: Answer) -> None:
+    """Raise what an answer that is no success means: SignInError or RefusedError."""
+    if answer.status in (200, 201, 204):
+        return
+    if answer.status == 401:
+        raise SignInError(f"the server does not accept the token: {explain(answer)}")
+    raise RefusedError(explain(answer), answer.status)
+
+
+def explain(answer: Answer) -> str:
+    """What the server says about an error, in one line."""
+    try:
+        value = json.loads(answer.data)
+        text = value.get("msg") if isinstance(value, dict) else None
+    except (ValueError, RecursionError):
+        text = None
+    said = text if isinstance(text, str) and text else _extract(answer.data)
+    return f"{said[:MAX_ERROR_TEXT]} ({answer.status})" if said else f"status {answer.status}"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from `Retry-After` (RFC 9110, 10.2.3: seconds or a date)."""
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_WAIT)
+    try:
+        wait = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait, 0.0), LONGEST_WAIT)
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{ca_file}: no usable certificate: {error}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The last cause is the one that tells something: urllib3 wraps it."""
+    inner = getattr(error, "reason", None)
+    text = str(inner if isinstance(inner, Exception) else error)
+    return text.rpartition("object at 0x")[2].partition(": ")[2] or text
+
+
+def _extract(data: bytes) -> str:
+    return " ".join(data[:MAX_ERROR_TEXT].decode(errors="replace").split())

@@ -1,0 +1,191 @@
+"""Signing in: a name and a password become a token; what a server offers; the devices of an account."""
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ssyncd.errors import RemoteError, SignInError
+from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, refuse
+
+APP = "ssyncd"
+OBJECT_LIMIT = 512 * 1024
+PLAIN_WINDOW = 100
+# Simperium's own service answers sign-in at a host of its own.
+_SIGN_IN_HOSTS = {"https://api.simperium.com": "https://auth.simperium.com"}
+_BUCKET_SAFE = "-._"
+# 64 are allowed; the rest is for the name of a bucket of chunks.
+_BUCKET_LENGTH = 57
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Which application to sign in to, and whom to trust: `ca_file` instead of the system's authorities."""
+
+    app: str = APP
+    api_key: str = APP
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user at a server, and the token that stands for both. Every field is kept between runs."""
+
+    url: str
+    app: str
+    user: str
+    user_id: str
+    token: str
+
+    @property
+    def exposed(self) -> bool:
+        """Whether the token travels unencrypted to another machine."""
+        return is_exposed(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered."""
+
+    chunks: bool = False
+    object_limit: int = OBJECT_LIMIT
+    chunk_limit: int = 0
+    request_limit: int = 0
+    window: int = PLAIN_WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A token by the name it was given; times as the server writes them."""
+
+    name: str
+    created: str
+    used: str
+    current: bool
+
+
+def sign_in(url: str, user: str, password: str, device: str, service: Service = Service()) -> Account:
+    """A new token. SignInError, NetworkError, RemoteError (no Simperium server there), UsageError (no URL)."""
+    url = checked_url(url)
+    body = json.dumps({"username": user, "password": password, "device": device}).encode()
+    headers = {"X-Simperium-API-Key": service.api_key, "Content-Type": "application/json"}
+    with _server(_SIGN_IN_HOSTS.get(url, url), "", service.ca_file) as server:
+        answer = server.ask("POST", f"/1/{part(service.app)}/authorize/", body, headers)
+    if answer.status in (400, 401, 403):
+        raise SignInError(f"{url}: name or password not accepted: {explain(answer)}")
+    value = _object(url, answer)
+    token, user_id = value.get("access_token"), value.get("userid", "")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
+        raise RemoteError(f"{url}: the answer to the sign-in holds no token")
+    return Account(url, service.app, str(value.get("username") or user), str(user_id), token)
+
+
+def discover(url: str, app: str = APP, ca_file: Path | None = None) -> Extensions:
+    """What the server offers; a plain Simperium server says nothing of it. NetworkError; RemoteError for no such server."""
+    with _server(url, "", ca_file) as server:
+        answer = server.ask("GET", f"/1/{part(app)}/")
+    if 400 <= answer.status < 500:
+        return Extensions()
+    value = _object(url, answer)
+    limits = value.get("limits")
+    if not isinstance(limits, Mapping) or not str(value.get("server", "")).startswith("ssyncd/"):
+        return Extensions()
+    return Extensions(
+        chunks=value.get("chunks") == 1,
+        object_limit=_limit(limits, "object", OBJECT_LIMIT),
+        chunk_limit=_limit(limits, "chunk", 0),
+        request_limit=_limit(limits, "request", 0),
+        window=_limit(limits, "window", PLAIN_WINDOW),
+    )
+
+
+def devices(account: Account, ca_file: Path | None = None) -> list[Device]:
+    """Every token of the account. SignInError, NetworkError, RefusedError (404: a plain server has no such list)."""
+    with _server(account.url, account.token, ca_file) as server:
+        answer = server.ask("GET", f"/1/{part(account.app)}/devices/")
+    refuse(answer)
+    rows = answer.json()
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise RemoteError(f"{account.url}: the list of devices is none")
+    return [
+        Device(
+            str(row.get("name", "")), str(row.get("created", "")), str(row.get("used", "")), row.get("current") is True
+        )
+        for row in rows
+    ]
+
+
+def revoke(account: Account, device: str, ca_file: Path | None = None) -> bool:
+    """Take a device's tokens away; False if there is no such device. SignInError, NetworkError, RefusedError."""
+    with _server(account.url, account.token, ca_file) as server:
+        answer = server.ask("DELETE", f"/1/{part(account.app)}/devices/{part(device)}")
+    if answer.status == 404:
+        return False
+    refuse(answer)
+    return True
+
+
+def logout(account: Account, ca_file: Path | None = None) -> bool:
+    """Revoke this account's own token; False if the server knows it no more, or has no such request. NetworkError."""
+    with _server(account.url, account.token, ca_file) as server:
+        answer = server.ask("POST", f"/1/{part(account.app)}/logout/")
+    if answer.status in (401, 404):
+        return False
+    refuse(answer)
+    return True
+
+
+def bucket_name(folder: str) -> str:
+    """The bucket of a folder: percent-encoded to A-Za-z0-9._-%; a name that gets too long is cut and ends in its hash."""
+    name = quote(folder, safe=_BUCKET_SAFE, errors="surrogateescape").replace("~", "%7E")
+    if not name:
+        raise ValueError("a folder needs a name")
+    if len(name) <= _BUCKET_LENGTH:
+        return name
+    digest = hashlib.blake2b(folder.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return f"{name[: _BUCKET_LENGTH - len(digest) - 1]}-{digest}"
+
+
+def websocket_url(url: str, app: str = APP) -> str:
+    """Where the socket of an application is."""
+    return f"ws{checked_url(url).removeprefix('http')}/sock/1/{part(app)}/websocket"
+
+
+def is_exposed(url: str) -> bool:
+    """Whether what is sent to this URL can be read on the way: http, and not to this machine itself."""
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return False
+    host = parts.hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+
+
+@contextmanager
+def _server(url: str, token: str, ca_file: Path | None) -> Iterator[HttpServer]:
+    server = HttpServer(url, token, ca_file, connections=1)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _object(url: str, answer: Answer) -> dict[str, Any]:
+    if answer.status != 200:
+        raise RemoteError(f"{url}: no Simperium server: {explain(answer)}")
+    value = answer.json()
+    if not isinstance(value, dict):
+        raise RemoteError(f"{url}: no Simperium server: the answer is no object")
+    return value
+
+
+def _limit(limits: Mapping[str, Any], name: str, default: int) -> int:
+    value = limits.get(name)
+    return value if type(value) is int and 0 < value < 1 << 40 else default

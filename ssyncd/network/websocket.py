@@ -1,0 +1,363 @@
+"""A websocket that comes back by itself. Of the protocol it knows the heartbeat only.
+
+Two threads: one dials, reads and delivers, and may be blocked in `deliver` for as long as the owner likes; the other writes,
+beats the heart and notices a silent peer. Neither waits for the other.
+"""
+
+import logging
+import random
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ssyncd.errors import NetworkError, ProtocolError
+from ssyncd.network import frames
+from ssyncd.network.base import Closed, Happening, Opened, Received
+from ssyncd.network.dial import Dial, Trust, hang_up
+
+log = logging.getLogger(__name__)
+
+_READ = 128 * 1024
+_MOST_READ = 1024 * 1024
+_MOST_WRITTEN = 512 * 1024
+_FAREWELL = 0.5
+_GOING = struct.pack("!H", 1001)
+
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds, and one size in bytes.
+
+    A heartbeat goes out after `beat` without a word from either side. The peer is dropped after `silence` without a word, or
+    `answer` after a heartbeat. A dial takes `connect` at most; the first retry comes after `first_retry`, each later one after
+    twice as long up to `last_retry`, shortened by chance by up to a half; a connection that lasted for `settled` starts anew.
+    """
+
+    beat: float = 20.0
+    answer: float | None = None
+    silence: float = 60.0
+    connect: float = 10.0
+    first_retry: float = 0.5
+    last_retry: float = 30.0
+    settled: float = 10.0
+    max_message: int = 8 * 1024 * 1024
+
+
+class WebSocketConnection:
+    """The Connection (see `network.base`) to a `ws://` or `wss://` URL. `headers` are whole lines; `chance` gives 0.0 to 1.0.
+
+    `stop` takes at most about a second: should `deliver` still be blocked then, its thread ends when that returns.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Sequence[str] = (),
+        trust: Trust | None = None,
+        pace: Pace | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._url = url
+        self._headers = tuple(headers)
+        self._trust = trust or Trust()
+        self._pace = pace or Pace()
+        self._chance = chance
+        # Guards everything below; woken for a stop or a reconnect.
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._hurry = False
+        self._dial: Dial | None = None
+        self._link: _Link | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, deliver: Callable[[Happening], None]) -> None:
+        self._thread = threading.Thread(target=self._run, args=(deliver,), name="ssyncd-connection", daemon=True)
+        self._thread.start()
+
+    def send(self, messages: Sequence[str]) -> None:
+        """ProtocolError, and nothing is sent, if one has a lone surrogate."""
+        try:
+            payloads = [message.encode() for message in messages]
+        except UnicodeEncodeError as error:
+            raise ProtocolError(f"a message that is no UTF-8: {error}") from error
+        link = self._link
+        if link is not None:
+            link.send(payloads)
+
+    def reconnect(self) -> None:
+        with self._changed:
+            self._hurry = True
+            self._break_off("reconnecting")
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            link = self._link
+            if link is None:
+                self._break_off("stopped")
+            self._changed.notify_all()
+        if link is not None:
+            link.finish(_FAREWELL)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(1.0 - _FAREWELL)
+
+    def _break_off(self, reason: str) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
+        if self._link is not None:
+            self._link.close(reason)
+
+    def _run(self, deliver: Callable[[Happening], None]) -> None:
+        try:
+            failures = 0
+            while not self._stopping:
+                started = time.monotonic()
+                reason, retry_after = self._live_once(deliver)
+                failures = 1 if time.monotonic() - started > self._pace.settled else failures + 1
+                delay = self._delay(failures, retry_after)
+                self._tell(deliver, Closed(reason, delay))
+                with self._changed:
+                    self._changed.wait_for(lambda: self._hurry or self._stopping, delay)
+        except Exception:  # the top of a thread; `deliver` is the owner's
+            log.exception("the connection ended by an error of ours")
+
+    def _live_once(self, deliver: Callable[[Happening], None]) -> tuple[str, float | None]:
+        """One connection from dial to end: why it ended, and when the server asks to come again."""
+        dial = Dial(self._url, self._headers, self._trust, self._pace.connect)
+        with self._changed:
+            self._hurry = False
+            self._dial = dial
+            if self._stopping:
+                dial.cancel()
+        try:
+            opened = dial.run()
+        except NetworkError as error:
+            return str(error), error.retry_after
+        finally:
+            with self._changed:
+                self._dial = None
+        link = _Link(opened, self._pace)
+        with self._changed:
+            self._link = link
+            if self._stopping or self._hurry:
+                link.close("broken off")
+        try:
+            self._tell(deliver, Opened())
+            return link.run(lambda messages: self._tell(deliver, Received(messages))), None
+        finally:
+            with self._changed:
+                self._link = None
+            link.end()
+
+    def _tell(self, deliver: Callable[[Happening], None], happening: Happening) -> None:
+        if not self._stopping:
+            deliver(happening)
+
+    def _delay(self, failures: int, retry_after: float | None) -> float:
+        if self._hurry:
+            return 0.0
+        longest = min(self._pace.last_retry, self._pace.first_retry * 2.0 ** min(failures - 1, 20))
+        # Chance keeps a thousand clients from coming back in one moment.
+        return max(longest * (1.0 - self._chance() / 2.0), retry_after or 0.0)
+
+
+class _Link:
+    """One standing connection: a reader's loop to run in, and a thread that writes."""
+
+    def __init__(self, opened: socket.socket, pace: Pace) -> None:
+        self._socket = opened
+        self._pace = pace
+        self._frames = frames.Frames(pace.max_message)
+        # One at a time inside the socket: OpenSSL's state must not be used by two threads. Held only for calls that do not block.
+        self._io = threading.Lock()
+        # Guards what is to be written, and the reason; woken when there is something to write or an end.
+        self._ready = threading.Condition()
+        self._outbox: deque[tuple[int, bytes]] = deque()
+        self._reason = ""
+        self._finishing = False
+        self._count = 0
+        # Times by time.monotonic: of the last bytes in, the last bytes out, the last heartbeat and the first unanswered one.
+        # The reader writes `_heard` and `_delivering`, the writer the others.
+        self._heard = self._sent = self._beat = self._asked = time.monotonic()
+        self._delivering = True
+        self._writer = threading.Thread(target=self._write, name="ssyncd-connection-writer", daemon=True)
+        self._writer.start()
+
+    def send(self, payloads: Iterable[bytes]) -> None:
+        self._queue((frames.TEXT, payload) for payload in payloads)
+
+    def _queue(self, messages: Iterable[tuple[int, bytes]]) -> None:
+        with self._ready:
+            if not self._reason and not self._finishing:
+                self._outbox.extend(messages)
+                self._ready.notify()
+
+    def close(self, reason: str) -> None:
+        """End it now; the first reason given is the one that counts."""
+        with self._ready:
+            self._reason = self._reason or reason
+            self._ready.notify()
+        hang_up(self._socket)
+
+    def finish(self, timeout: float) -> None:
+        """Write what is queued and a farewell, then end it; within `timeout` seconds."""
+        with self._ready:
+            self._finishing = True
+            self._ready.notify()
+        self._writer.join(timeout)
+        self.close("stopped")
+
+    def end(self) -> None:
+        """After `run`: give everything back."""
+        self.close("ended")
+        self._writer.join()
+        self._socket.close()
+
+    # Reading
+
+    def run(self, deliver: Callable[[tuple[str, ...]], None]) -> str:
+        """Read and deliver until the connection is gone; the reason."""
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._socket, selectors.EVENT_READ)
+                while not self._reason:
+                    # Silence counts from where listening starts again.
+                    self._heard = time.monotonic()
+                    self._delivering = False
+                    data = self._receive(selector)
+                    self._heard = time.monotonic()
+                    self._delivering = True
+                    if not data:
+                        self.close("the server closed the connection")
+                    elif messages := self._messages(data):
+                        deliver(messages)
+        except ProtocolError as error:
+            self.close(f"the server sent {error}")
+        except OSError as error:
+            self.close(f"the connection broke: {error.strerror or error}")
+        return self._reason
+
+    def _receive(self, selector: selectors.BaseSelector) -> bytes:
+        """Everything that is there, at least something; b"" at the end."""
+        pieces: list[bytes] = []
+        size = 0
+        while size < _MOST_READ:
+            try:
+                with self._io:
+                    piece = self._socket.recv(_READ)
+            except _NOT_YET:
+                if pieces:
+                    break
+                # No timeout: `close` ends it, and the writer's thread minds the silence.
+                selector.select()
+                continue
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
+
+    def _messages(self, data: bytes) -> tuple[str, ...]:
+        messages: list[str] = []
+        for kind, payload in self._frames.feed(data):
+            if kind == frames.TEXT:
+                self._take_text(payload, messages)
+            elif kind == frames.PING:
+                self._queue([(frames.PONG, payload)])
+            elif kind == frames.CLOSE:
+                self.close(f"the server closed the connection{_why(payload)}")
+        return tuple(messages)
+
+    def _take_text(self, payload: bytes, messages: list[str]) -> None:
+        if payload.startswith(b"h:"):
+            count = payload[2:]
+            self._count = int(count) if count.isdigit() and len(count) < 16 else 0
+            return
+        try:
+            messages.append(payload.decode())
+        except UnicodeDecodeError as error:
+            raise ProtocolError(f"text that is no UTF-8: {error}") from error
+
+    # Writing
+
+    def _write(self) -> None:
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._socket, selectors.EVENT_WRITE)
+                while batch := self._next():
+                    self._push(b"".join(frames.encode(payload, kind) for kind, payload in batch), selector)
+        except OSError as error:
+            self.close(f"the connection broke: {error.strerror or error}")
+        else:
+            hang_up(self._socket)
+
+    def _next(self) -> list[tuple[int, bytes]]:
+        """What to write next, once there is something; [] at the end."""
+        with self._ready:
+            while not self._reason:
+                if self._outbox:
+                    return self._batch()
+                if self._finishing:
+                    self._reason = "stopped"
+                    return [(frames.CLOSE, _GOING)]
+                now = time.monotonic()
+                beat, silent = self._times(now)
+                if now >= silent:
+                    self._reason = f"the server was silent for {now - self._heard:.0f} seconds"
+                elif now >= beat:
+                    if self._asked <= self._heard:
+                        self._asked = now
+                    self._beat = now
+                    self._count += 1
+                    return [(frames.TEXT, b"h:%d" % self._count)]
+                else:
+                    self._ready.wait(min(beat, silent) - now)
+        return []
+
+    def _batch(self) -> list[tuple[int, bytes]]:
+        batch = [self._outbox.popleft()]
+        size = len(batch[0][1])
+        while self._outbox and size < _MOST_WRITTEN:
+            batch.append(self._outbox.popleft())
+            size += len(batch[-1][1])
+        return batch
+
+    def _times(self, now: float) -> tuple[float, float]:
+        """When the next heartbeat is due, and when the peer counts as gone."""
+        # While the owner does not let us read, nobody can say that the peer is silent.
+        heard = now if self._delivering else self._heard
+        silent = heard + self._pace.silence
+        if self._pace.answer is not None and self._asked > heard:
+            silent = min(silent, self._asked + self._pace.answer)
+        return max(self._beat, min(heard, self._sent)) + self._pace.beat, silent
+
+    def _push(self, data: bytes, selector: selectors.BaseSelector) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                with self._io:
+                    sent = self._socket.send(left)
+                left = left[sent:]
+                self._sent = time.monotonic()
+            except _NOT_YET:
+                now = time.monotonic()
+                _, silent = self._times(now)
+                if now >= silent:
+                    raise TimeoutError("the server takes nothing any more") from None
+                selector.select(silent - now)
+
+
+def _why(payload: bytes) -> str:
+    """Code and text of a close frame."""
+    if len(payload) < 2:
+        return ""
+    return f" ({int.from_bytes(payload[:2], 'big')} {payload[2:].decode(errors='replace')[:100]})".replace(" )", ")")

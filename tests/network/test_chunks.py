@@ -1,0 +1,372 @@
+import json
+import threading
+
+import pytest
+import zstandard
+
+from ssyncd.content.chunks import MAX_CHUNK, chunk_id
+from ssyncd.content.compression import seal
+from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RefusedError, RemoteError, SignInError
+from ssyncd.network.chunks import HttpChunks, ObjectChunks, Patience, RetryingChunks, open_store
+from ssyncd.network.http import HttpServer
+from ssyncd.network.login import Account, Extensions, discover
+from ssyncd.network.memory_chunks import MemoryChunks
+from tests.network.contract_chunks import NOISE, ChunkStoreContract, VerifyingContract, named
+from tests.network.servers import Reply, fake_server, real_server
+
+PATIENCE = Patience()
+MILK = chunk_id(b"milk")
+OURS = Extensions(chunks=True, chunk_limit=MAX_CHUNK, request_limit=32 << 20)
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+@pytest.fixture
+def ours(tmp_path):
+    with real_server(tmp_path) as account:
+        yield account
+
+
+@pytest.fixture
+def plain(tmp_path):
+    with real_server(tmp_path, plain=True) as account:
+        yield account
+
+
+class TestMemoryChunks(ChunkStoreContract, VerifyingContract):
+    @pytest.fixture
+    def store(self):
+        return MemoryChunks(max_chunk=1 << 20)
+
+
+class TestRetryingChunks(ChunkStoreContract):
+    @pytest.fixture
+    def store(self):
+        """Every other request breaks off."""
+        count = iter(range(1_000_000))
+
+        def stumble(name):
+            if inner.closing or next(count) % 2 == 0:
+                raise NetworkError(f"{name} broke off")
+
+        inner = MemoryChunks(max_chunk=1 << 20, before=stumble)
+        inner.closing = False
+        return RetryingChunks(inner, lambda _: False, lambda: 0.5, Patience(tries=50))
+
+
+class TestHttpChunks(ChunkStoreContract, VerifyingContract):
+    @pytest.fixture
+    def store(self, ours, request):
+        store = open_store(ours, request.node.name, discover(ours.url))
+        assert isinstance(store, HttpChunks)
+        yield store
+        store.close()
+
+
+class TestObjectChunks(ChunkStoreContract):
+    @pytest.fixture
+    def store(self, plain, request):
+        store = open_store(plain, request.node.name, discover(plain.url))
+        assert isinstance(store, ObjectChunks)
+        yield store
+        store.close()
+
+    def test_the_listing_is_read_page_by_page(self, store, plain, request, monkeypatch):
+        monkeypatch.setattr("ssyncd.network.chunks.INDEX_PAGE", 3)
+        chunks = named(*(b"%d" % n for n in range(10)))
+        store.put(chunks)
+        other = open_store(plain, request.node.name, Extensions())
+        assert other.missing([id for id, _ in chunks] + [MILK]) == {MILK}
+        other.close()
+
+
+def http_store(server, extensions=OURS):
+    return HttpChunks(HttpServer(server.url, "token"), "ssyncd", "notes", extensions)
+
+
+def object_store(server):
+    return ObjectChunks(HttpServer(server.url, "token"), "ssyncd", "notes.chunks", 512 * 1024)
+
+
+def record(id, sealed, length=None):
+    return id + (len(sealed) if length is None else length).to_bytes(4, "big") + sealed
+
+
+@pytest.fixture
+def answering():
+    """Runs a question to a store, made by `make`, against a server that always gives one reply."""
+
+    def ask(reply, make, question):
+        with fake_server(lambda _: reply) as server:
+            store = make(server)
+            try:
+                return question(store)
+            finally:
+                store.close()
+
+    return ask
+
+
+QUESTIONS = {
+    "missing": lambda store: store.missing([MILK]),
+    "put": lambda store: store.put([(MILK, b"milk")]),
+    "get": lambda store: list(store.get([MILK])),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+@pytest.mark.parametrize("make", [http_store, object_store])
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(401, b'{"msg": "Token invalid", "code": 401}'), SignInError),
+        (Reply(403, b'{"msg": "no", "code": 403}'), RefusedError),
+        (Reply(507, b'{"msg": "no space", "code": 507}'), RefusedError),
+        (Reply(429, b"{}", {"Retry-After": "7"}), NetworkError),
+        (Reply(503, b"later"), NetworkError),
+        (Reply(502, b"<html>Bad Gateway</html>", HTML), NetworkError),
+        (Reply(200, b"<html>Welcome to our hotel</html>", HTML), RemoteError),
+        (Reply(302, b"", {"Location": "http://127.0.0.1:1/"}), RemoteError),
+        (Reply(200, b"{", promised=500), NetworkError),
+    ],
+)
+def test_what_the_server_says_becomes_an_error_of_ours(answering, question, make, reply, error):
+    with pytest.raises(error) as caught:
+        answering(reply, make, question)
+    assert type(caught.value) is error
+    if "Retry-After" in reply.headers:
+        assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (record(MILK, seal(b"honey")), ContentError),
+        (record(MILK, b"\x01broken"), ContentError),
+        (record(MILK, b""), ContentError),
+        (record(MILK, b"\x01" + zstandard.compress(bytes(100_000_000))), ContentError),
+        (record(MILK, b"", 0xFFFFFFFF), ChunkMissingError),
+        (record(chunk_id(b"honey"), seal(b"honey")), RemoteError),
+        (record(MILK, b"", 0xFFFFFFFE), RemoteError),
+        (record(MILK, seal(b"milk")) + b"more", RemoteError),
+        (b"", NetworkError),
+        (MILK[:7], NetworkError),
+        (record(MILK, seal(b"milk"))[:-1], NetworkError),
+    ],
+)
+def test_records_are_verified(answering, body, error):
+    with pytest.raises(error) as caught:
+        answering(Reply(200, body), http_store, QUESTIONS["get"])
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"{}", ContentError),
+        (b"[]", ContentError),
+        (b'{"data": 5}', ContentError),
+        (b'{"data": "*"}', ContentError),
+        (b'{"data": "AAAA"}', ContentError),
+        (b"no json", RemoteError),
+        (b"[" * 100_000, RemoteError),
+        (b'"' + b"x" * 2_000_000 + b'"', RemoteError),
+    ],
+)
+def test_objects_are_verified(answering, body, error):
+    with pytest.raises(error) as caught:
+        answering(Reply(200, body), object_store, QUESTIONS["get"])
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("body", [b"x" * 31, chunk_id(b"honey"), MILK * 20_000])
+def test_an_odd_list_of_missing_chunks_is_refused(answering, body):
+    with pytest.raises(RemoteError):
+        answering(Reply(200, body), http_store, QUESTIONS["missing"])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"index": 5},
+        {},
+        {"index": [], "mark": "again"},
+        {"index": [{"id": MILK.hex(), "v": 1}], "mark": "again"},
+    ],
+)
+def test_an_odd_or_endless_listing_is_refused(answering, page):
+    with pytest.raises(RemoteError):
+        answering(Reply(200, json.dumps(page).encode()), object_store, QUESTIONS["missing"])
+
+
+def test_foreign_names_in_the_listing_are_passed_over(answering):
+    page = {"index": [{"id": "readme"}, {"id": 5}, 7, {"id": "ab"}, {"id": MILK.hex()}]}
+    assert answering(Reply(200, json.dumps(page).encode()), object_store, QUESTIONS["missing"]) == set()
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_an_object_that_is_there_already_is_as_good_as_put(answering, status):
+    assert answering(Reply(status, b""), object_store, QUESTIONS["put"]) > 0
+
+
+def test_requests_stay_below_the_servers_limit():
+    with fake_server(lambda _: Reply(200, b"{}")) as server:
+        store = http_store(server, Extensions(True, chunk_limit=100_000, request_limit=200_000))
+        store.put(named(*(NOISE[n * 60_000 : (n + 1) * 60_000] for n in range(10))))
+        store.close()
+        assert 3 < len(server.requests) < 6
+        assert max(len(request.body) for request in server.requests) <= 200_000
+        assert all(request.headers["X-Simperium-Token"] == "token" for request in server.requests)
+
+
+def test_a_server_that_is_not_there_is_a_network_error():
+    with fake_server(lambda _: Reply()) as server:
+        pass
+    store = http_store(server)
+    with pytest.raises(NetworkError, match=r"127\.0\.0\.1"):
+        store.missing([MILK])
+    store.close()
+
+
+def test_closing_ends_a_request_that_waits_for_its_answer():
+    arrived, leave = threading.Event(), threading.Event()
+
+    def stall(_):
+        arrived.set()
+        leave.wait(20)
+        return Reply()
+
+    with fake_server(stall) as server:
+        store = http_store(server)
+        caught = []
+
+        def ask():
+            try:
+                store.missing([MILK])
+            except NetworkError as error:
+                caught.append(error)
+
+        asking = threading.Thread(target=ask, name="test-asking")
+        asking.start()
+        assert arrived.wait(10)
+        store.close()
+        asking.join(10)
+        leave.set()
+        assert caught
+        assert not asking.is_alive()
+
+
+class Pauses:
+    def __init__(self, give_up_after=100):
+        self.waited = []
+        self.give_up_after = give_up_after
+
+    def __call__(self, seconds):
+        self.waited.append(seconds)
+        return len(self.waited) >= self.give_up_after
+
+
+def retrying(failures, pauses, patience=PATIENCE, retry_after=None):
+    left = list(range(failures))
+
+    def stumble(_):
+        if left:
+            left.pop()
+            raise NetworkError("broken off", retry_after)
+
+    inner = MemoryChunks(before=stumble)
+    return RetryingChunks(inner, pauses, lambda: 1.0, patience), inner
+
+
+def test_waiting_grows_and_has_a_limit():
+    pauses = Pauses()
+    store, _ = retrying(6, pauses, Patience(tries=10, first=1.0, longest=8.0))
+    assert store.missing([MILK]) == {MILK}
+    assert pauses.waited == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_the_server_can_ask_for_more_time():
+    pauses = Pauses()
+    store, _ = retrying(2, pauses, retry_after=33.0)
+    store.missing([MILK])
+    assert pauses.waited == [33.0, 33.0]
+
+
+def test_patience_ends():
+    pauses = Pauses()
+    store, inner = retrying(100, pauses, Patience(tries=3))
+    with pytest.raises(NetworkError):
+        store.put([(MILK, b"milk")])
+    assert len(inner.requests) == 3
+    assert len(pauses.waited) == 2
+
+
+def test_a_cancelled_pause_ends_the_request():
+    pauses = Pauses(give_up_after=1)
+    store, inner = retrying(100, pauses)
+    with pytest.raises(NetworkError):
+        list(store.get([MILK]))
+    assert len(inner.requests) == 1
+
+
+def test_closing_ends_a_pause():
+    store, inner = retrying(100, None, Patience(first=1000.0, longest=1000.0))
+    paused = threading.Event()
+    inner.before = lambda _: stall()
+
+    def stall():
+        paused.set()
+        raise NetworkError("broken off")
+
+    caught = []
+
+    def ask():
+        try:
+            store.missing([MILK])
+        except NetworkError as error:
+            caught.append(error)
+
+    asking = threading.Thread(target=ask, name="test-asking")
+    asking.start()
+    assert paused.wait(10)
+    store.close()
+    asking.join(10)
+    assert not asking.is_alive()
+    assert caught
+
+
+def test_a_refusal_is_not_tried_again():
+    store, inner = retrying(0, Pauses())
+    with pytest.raises(RefusedError):
+        store.put([(MILK, b"honey")])
+    with pytest.raises(ChunkMissingError):
+        list(store.get([MILK]))
+    assert len(inner.requests) == 2
+
+
+def test_an_answer_that_breaks_off_goes_on_where_it_was():
+    class Breaking(MemoryChunks):
+        def get(self, ids):
+            for number, found in enumerate(super().get(ids)):
+                if number == 2:
+                    raise NetworkError("broken off")
+                yield found
+
+    chunks = named(*(b"%d" % n for n in range(7)))
+    inner = Breaking()
+    inner.put(chunks)
+    store = RetryingChunks(inner, lambda _: False, lambda: 0.0, Patience(tries=2))
+    assert list(store.get([id for id, _ in chunks])) == chunks
+    assert [count for name, count in inner.requests if name == "get"] == [7, 5, 3, 1]
+
+
+def test_a_strangers_chunks_are_not_there(tmp_path):
+    with real_server(tmp_path) as account:
+        mine = open_store(account, "notes", OURS)
+        mine.put([(MILK, b"milk")])
+        other = open_store(account, "photos", OURS)
+        assert other.missing([MILK]) == {MILK}
+        liar = open_store(Account(account.url, "ssyncd", "anna", "", "0" * 40), "notes", OURS)
+        with pytest.raises(SignInError):
+            liar.missing([MILK])
+        for store in (mine, other, liar):
+            store.close()
