@@ -1,0 +1,100 @@
+"""What the transfers are asked to do, and what comes of it: values."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ssyncd.content.body import Body
+from ssyncd.content.chunks import Row
+from ssyncd.disk.base import Staged, Stat
+from ssyncd.errors import SsyncdError
+from ssyncd.planner.tree import Content
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """Find out what the file at `path` holds, while it is still the one that `stat` tells of."""
+
+    key: str
+    path: str
+    stat: Stat
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDone:
+    """What the file holds; before and after reading it was the one of `stat`."""
+
+    key: str
+    path: str
+    stat: Stat
+    content: Content
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class UploadJob:
+    """Bring the chunks the server misses there; `content` and `body` as read, a body with `data` needs nothing."""
+
+    key: str
+    path: str
+    stat: Stat
+    content: Content
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """The server has every chunk, durably; `sent` plain bytes of them were new to it."""
+
+    job: UploadJob
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of the folder that may hold chunks somebody needs. Without its rows it is cut anew, which takes longer."""
+
+    path: str
+    stat: Stat
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchJob:
+    """Put the bytes of `content` together in a staged file under the tag `key`."""
+
+    key: str
+    content: Content
+    body: Body
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """`staged` is closed and holds just the bytes of the content; it now belongs to whoever receives this."""
+
+    job: FetchJob
+    staged: Staged
+
+
+Job = ReadJob | UploadJob | FetchJob
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """`error`: NetworkError is worth another try; ChangedError or GoneError mean that the disk is to be looked at again."""
+
+    job: Job
+    error: SsyncdError
+
+
+Result = ReadDone | Uploaded | Fetched | JobFailed
+Deliver = Callable[[Sequence[Result]], None]
+
+
+class Progress(NamedTuple):
+    """Bytes since the start: `up` and `down` of chunks, `read` from files."""
+
+    up: int
+    down: int
+    read: int
