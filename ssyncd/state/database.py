@@ -1,0 +1,216 @@
+"""The state database of one folder: one class opens it, one transaction for each round of the control thread."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssyncd.disk.base import Stat
+from ssyncd.errors import StateCorruptError, StateError
+from ssyncd.planner.tree import Content, Entry, Kind
+
+VERSION = 1
+"""PRAGMA user_version of the schema."""
+
+
+class RemoteRow(NamedTuple):
+    """A ghost. `entry` of a dead one is its last; None where we never knew it."""
+
+    key: str
+    version: int
+    dead: bool
+    placed: int
+    mine: bool
+    entry: Entry | None
+
+
+class BaseRow(NamedTuple):
+    """`same`: the entry is the one in the remote row; `stat` None: agreed, but not on this disk in this form; `version`: the
+    server's, when its content was agreed on."""
+
+    entry: Entry
+    stat: Stat | None
+    version: int = 0
+    same: bool = False
+
+
+class SentRow(NamedTuple):
+    ccid: str
+    key: str
+    source: int | None
+
+
+class OvertakenRow(NamedTuple):
+    """Content that our change replaced without having seen it; `entry` as it was in that version."""
+
+    version: int
+    entry: Entry
+
+
+@dataclass(slots=True)
+class Writes:
+    """What one transaction writes; None or False removes."""
+
+    meta: dict[str, str | None] = field(default_factory=dict)
+    remote: dict[str, RemoteRow | None] = field(default_factory=dict)
+    base: dict[str, BaseRow | None] = field(default_factory=dict)
+    sent: dict[str, SentRow | None] = field(default_factory=dict)
+    overtaken: dict[tuple[str, int], OvertakenRow | None] = field(default_factory=dict)
+    chunks: dict[str, bytes | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any((self.meta, self.remote, self.base, self.sent, self.overtaken, self.chunks))
+
+
+@contextmanager
+def _mapped(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+        raise StateError(f"{path}: {error}") from error
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+        raise StateCorruptError(f"{path}: {error}") from error
+
+
+class Database:
+    """Used by one thread at a time. Every method raises StateError."""
+
+    def __init__(self, path: Path | str) -> None:
+        """`path`: a file, made with its directories where missing, or ":memory:"."""
+        self.path = path
+        with _mapped(path):
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StateError(f"{self.path}: written by a newer ssyncd (schema {version}, this one knows {VERSION})")
+        if version == 0:
+            self._db.executescript("BEGIN;" + files("ssyncd.state").joinpath("schema.sql").read_text())
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+            self._db.execute("COMMIT")
+        elif (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise StateCorruptError(f"{self.path}: {problem}")
+
+    def close(self) -> None:
+        with _mapped(self.path):
+            self._db.close()
+
+    def write(self, writes: Writes) -> None:
+        """All of it in one transaction, or nothing."""
+        with _mapped(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._write_all(writes)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _write_all(self, writes: Writes) -> None:
+        self._write("meta", "name", writes.meta.items(), lambda name, value: (name, value))
+        self._write("remote", "key", _raw_keys(writes.remote), lambda key, row: (key, *_remote_columns(row)))
+        self._write("base", "key", _raw_keys(writes.base), lambda key, row: (key, *_base_columns(row)))
+        self._write("sent", "ccid", writes.sent.items(), lambda ccid, r: (ccid, bytes.fromhex(r.key), r.source))
+        self._write("chunks", "hash", _raw_keys(writes.chunks), lambda key, rows: (key, rows))
+        for (key, version), row in writes.overtaken.items():
+            self._db.execute("DELETE FROM overtaken WHERE key=? AND version=?", (bytes.fromhex(key), version))
+            if row is not None:
+                columns = (bytes.fromhex(key), version, *_place(row.entry), *_facets(row.entry))
+                self._db.execute(f"INSERT INTO overtaken VALUES ({_marks(columns)})", columns)
+
+    def _write(self, table: str, key: str, rows: Iterable[tuple[Any, Any]], columns: Any) -> None:
+        put, gone = [], []
+        for name, row in rows:
+            if row is None:
+                gone.append((name,))
+            else:
+                put.append(columns(name, row))
+        if gone:
+            self._db.executemany(f"DELETE FROM {table} WHERE {key}=?", gone)
+        if put:
+            self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({_marks(put[0])})", put)
+
+    def meta(self) -> dict[str, str]:
+        return dict(self._rows("SELECT name, value FROM meta"))
+
+    def remote(self) -> Iterator[RemoteRow]:
+        for row in self._rows("SELECT * FROM remote"):
+            key, version, dead, placed, mine = row[:5]
+            entry = _entry(key, row[5:]) if row[7] is not None else None
+            yield RemoteRow(key.hex(), version, bool(dead), placed, bool(mine), entry)
+
+    def base(self, remote: dict[str, Entry]) -> Iterator[BaseRow]:
+        """`remote`: the living remote entries; equal ones are shared, not made twice."""
+        for row in self._rows("SELECT * FROM base"):
+            key, version, same = row[0].hex(), row[1], bool(row[2])
+            entry = remote.get(key) if same else _entry(row[0], row[3:12])
+            if entry is None:
+                raise StateCorruptError(f"{self.path}: base entry {key} has no remote entry to be equal to")
+            stat = Stat(row[12], row[13], row[14], row[15], row[16], bool(row[17])) if row[12] is not None else None
+            yield BaseRow(entry, stat, version, same)
+
+    def sent(self) -> Iterator[SentRow]:
+        for ccid, key, source in self._rows("SELECT * FROM sent"):
+            yield SentRow(ccid, key.hex(), source)
+
+    def overtaken(self) -> Iterator[OvertakenRow]:
+        for row in self._rows("SELECT * FROM overtaken"):
+            kind = Kind.FILE if row[4] is not None else Kind.LINK
+            yield OvertakenRow(row[1], _entry(row[0], (row[2], row[3], kind, *row[4:])))
+
+    def chunks(self, hash: str) -> bytes | None:
+        found = list(self._rows("SELECT rows FROM chunks WHERE hash=?", (bytes.fromhex(hash),)))
+        return found[0][0] if found else None
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        with _mapped(self.path):
+            yield from self._db.execute(sql, values)
+
+
+def _raw_keys(rows: dict[str, Any]) -> Iterator[tuple[bytes, Any]]:
+    return ((bytes.fromhex(key), row) for key, row in rows.items())
+
+
+def _marks(columns: tuple[Any, ...]) -> str:
+    return ",".join("?" * len(columns))
+
+
+def _place(entry: Entry) -> tuple[bytes, str]:
+    return bytes.fromhex(entry.parent), entry.name
+
+
+def _facets(entry: Entry) -> tuple[Any, ...]:
+    content = entry.content
+    known = (bytes.fromhex(content.hash), content.size, content.mtime, content.by) if content else (None,) * 4
+    return (*known, entry.exec, entry.target)
+
+
+def _columns(entry: Entry | None) -> tuple[Any, ...]:
+    return (None,) * 9 if entry is None else (*_place(entry), entry.kind, *_facets(entry))
+
+
+def _remote_columns(row: RemoteRow) -> tuple[Any, ...]:
+    return (row.version, row.dead, row.placed, row.mine, *_columns(row.entry))
+
+
+def _base_columns(row: BaseRow) -> tuple[Any, ...]:
+    stat = row.stat or (None,) * 6
+    return (row.version, row.same, *_columns(None if row.same else row.entry), *stat)
+
+
+def _entry(key: bytes, columns: tuple[Any, ...]) -> Entry:
+    parent, name, kind, hash, size, mtime, by, exec, target = columns
+    content = Content(hash.hex(), size, mtime, by) if hash is not None else None
+    return Entry(key.hex(), parent.hex(), name, Kind(kind), content, bool(exec), target)

@@ -1,0 +1,54 @@
+-- What one folder remembers between runs. Observations only, never a queue of work: after any crash the three trees are
+-- compared again. Keys, hashes and chunk ids are raw bytes; times are microseconds in `mtime`, nanoseconds in stat_*.
+
+-- cursor (cv of the remote tree), bucket, folder (identity of the root), placed (last order given), approvals, ...
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- The remote tree: the ghost of every object, deleted directories included (dead = 1; an orphan may need them).
+CREATE TABLE remote (
+    key BLOB PRIMARY KEY,
+    version INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    placed INTEGER NOT NULL,          -- when it got its place, in the server's order
+    mine INTEGER NOT NULL,            -- whether a change of ours gave it that place
+    parent BLOB, name TEXT, kind TEXT,
+    hash BLOB, size INTEGER, mtime INTEGER, by TEXT,
+    exec INTEGER, target TEXT
+) WITHOUT ROWID;
+
+-- The base tree: what both sides agreed on last, and what lstat said of it then.
+CREATE TABLE base (
+    key BLOB PRIMARY KEY,
+    version INTEGER NOT NULL,         -- the server's version whose content this is
+    same INTEGER NOT NULL,            -- 1: equal to the row of `remote`, facets left out here
+    parent BLOB, name TEXT, kind TEXT,
+    hash BLOB, size INTEGER, mtime INTEGER, by TEXT,
+    exec INTEGER, target TEXT,
+    stat_kind TEXT, stat_size INTEGER, stat_mtime INTEGER, stat_ctime INTEGER, stat_inode INTEGER, stat_exec INTEGER
+) WITHOUT ROWID;
+
+-- Changes we sent, by ccid: the server's broadcast of one of these is an acknowledgement (design section 2, "Echoes").
+CREATE TABLE sent (
+    ccid TEXT PRIMARY KEY,
+    key BLOB NOT NULL,
+    source INTEGER                    -- version the change was made from; NULL for a creation
+) WITHOUT ROWID;
+
+-- Content versions our own change overtook (design section 4): to be saved as conflict copies.
+CREATE TABLE overtaken (
+    key BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    parent BLOB NOT NULL, name TEXT NOT NULL,
+    hash BLOB, size INTEGER, mtime INTEGER, by TEXT,
+    exec INTEGER, target TEXT,
+    PRIMARY KEY (key, version)
+) WITHOUT ROWID;
+
+-- The chunks of contents that are on this disk: (id 32 bytes, length 4 bytes big-endian) each, for reuse.
+CREATE TABLE chunks (
+    hash BLOB PRIMARY KEY,
+    rows BLOB NOT NULL
+) WITHOUT ROWID;
