@@ -1,0 +1,180 @@
+"""Users, their passwords and their tokens."""
+
+import hashlib
+import secrets
+import string
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import argon2
+
+from ssyncd.errors import SignInError, UsageError
+from ssyncd.server.storage.base import AccountStorage, Token, User
+from ssyncd.server.storage.opening import open_database
+from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
+
+APP = "ssyncd"
+TOKEN_LENGTH = 40
+_ALPHABET = string.ascii_letters + string.digits
+_LONGEST = 1024
+
+
+class Hasher(Protocol):
+    """argon2.PasswordHasher, or a cheap one in tests."""
+
+    def hash(self, password: str) -> str: ...
+    def verify(self, hash: str, password: str) -> bool: ...
+    def check_needs_rehash(self, hash: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A token as its user sees it; times are seconds since the epoch."""
+
+    name: str
+    created: int
+    used: int
+    app: str
+
+
+class Accounts:
+    """Thread-safe. Passwords are kept as Argon2id, tokens as SHA-256: neither can be read back."""
+
+    def __init__(
+        self,
+        storage: AccountStorage,
+        *,
+        hasher: Hasher | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._storage = storage
+        self._hasher = hasher or argon2.PasswordHasher()
+        self._now = now
+
+    # Users
+
+    def add(self, name: str, password: str) -> User:
+        """UsageError if the name is taken or no name, or the password is empty."""
+        name = _checked_name(name)
+        user = User(secrets.token_hex(16), name, self._hash(password))
+        if not self._storage.add_user(user, self._seconds()):
+            raise UsageError(f"user {name}: there is one already")
+        return user
+
+    def remove(self, name: str) -> None:
+        """The account, its tokens and everything it stored. UsageError if there is none."""
+        self._storage.remove_user(self._known(name).id)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Tokens stay valid; `revoke` ends them. UsageError."""
+        self._storage.set_password(self._known(name).id, self._hash(password))
+
+    def rename(self, name: str, new_name: str) -> None:
+        user, new_name = self._known(name), _checked_name(new_name)
+        if not self._storage.rename(user.id, new_name):
+            raise UsageError(f"user {new_name}: there is one already")
+
+    def names(self) -> list[str]:
+        return [user.name for user in self._storage.users()]
+
+    def verify(self, name: str, password: str) -> User:
+        """The user of this name and password. SignInError, after the same work for an unknown name as for a wrong password."""
+        user = self._storage.user(name.strip())
+        if user is None:
+            self._hash(password[:_LONGEST] or " ")
+            raise SignInError("wrong name or password")
+        try:
+            self._hasher.verify(user.password_hash, password[:_LONGEST])
+        except argon2.exceptions.VerificationError as error:
+            raise SignInError("wrong name or password") from error
+        except argon2.exceptions.InvalidHashError as error:
+            raise SignInError(f"the stored password of {user.name} is broken; set it again") from error
+        if self._hasher.check_needs_rehash(user.password_hash):
+            self._storage.set_password(user.id, self._hash(password))
+        return user
+
+    # Tokens
+
+    def token(self, name: str, device: str = "token", app: str = APP, *, admin: bool = False) -> str:
+        """A new token, shown this once. UsageError if there is no such user."""
+        return self.issue(self._known(name), device, app, admin=admin)
+
+    def issue(self, user: User, device: str, app: str, *, admin: bool = False) -> str:
+        secret = "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_LENGTH))
+        now = self._seconds()
+        device = "".join(filter(str.isprintable, device))[:128] or "token"
+        self._storage.add_token(Token(digest(secret), user.id, user.name, app.lower(), device, now, now, admin))
+        return secret
+
+    def check(self, secret: str) -> Token | None:
+        """What a token stands for; None if it never was valid or is revoked."""
+        return self._storage.token(digest(secret))
+
+    def still_valid(self, tokens: set[bytes]) -> set[bytes]:
+        return {token for token in tokens if self._storage.token(token) is not None}
+
+    def devices(self, name: str, app: str | None = None) -> list[Device]:
+        """UsageError if there is no such user."""
+        return [Device(t.device, t.created, t.used, t.app) for t in self.tokens_of(self._known(name).id, app)]
+
+    def tokens_of(self, user_id: str, app: str | None = None) -> list[Token]:
+        return self._storage.tokens(user_id, app)
+
+    def revoke(self, name: str, device: str, app: str | None = None) -> list[Token]:
+        """All tokens of a device; those that were there. UsageError if there is no such user."""
+        return self.revoke_device(self._known(name).id, device, app)
+
+    def revoke_device(self, user_id: str, device: str, app: str | None = None) -> list[Token]:
+        ended = [token for token in self._storage.tokens(user_id, app) if token.device == device]
+        self.end(ended)
+        return ended
+
+    def end(self, tokens: list[Token]) -> None:
+        self._storage.remove_tokens(token.digest for token in tokens)
+
+    def used(self, tokens: dict[bytes, int]) -> None:
+        self._storage.touch_tokens(tokens)
+
+    def close(self) -> None:
+        self._storage.close()
+
+    def _known(self, name: str) -> User:
+        user = self._storage.user(name.strip())
+        if user is None:
+            raise UsageError(f"user {name}: there is none")
+        return user
+
+    def _hash(self, password: str) -> str:
+        if not password or len(password) > _LONGEST:
+            raise UsageError(f"a password has 1 to {_LONGEST} characters")
+        return self._hasher.hash(password)
+
+    def _seconds(self) -> int:
+        return int(self._now())
+
+
+def digest(secret: str) -> bytes:
+    """What is kept of a token. Its 238 random bits need no salt and no slow hash."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    # Android and iOS take an answer to `init` that begins with a brace for a failure.
+    if not name or len(name) > 256 or not name.isprintable() or name.startswith("{"):
+        raise UsageError("a user name has 1 to 256 printable characters, the first no brace")
+    return name
+
+
+@contextmanager
+def open_accounts(data_dir: Path, database: str | None = None) -> Iterator[Accounts]:
+    """The accounts of a server's data directory, also while that server runs. StateError, UsageError."""
+    accounts = Accounts(SqliteAccounts(open_database(Path(data_dir), database)))
+    try:
+        yield accounts
+    finally:
+        accounts.close()

@@ -1,0 +1,21 @@
+"""From the settings to the chunk storage they name."""
+
+from pathlib import Path
+
+from ssyncd.errors import UsageError
+from ssyncd.server.blobs.base import Blobs
+from ssyncd.server.blobs.directory import DirectoryBlobs
+
+DIRECTORY = "chunks"
+
+
+def open_blobs(data: Path, url: str | None, chunk_limit: int) -> Blobs:
+    """The directory in `data`, or where `url` says. UsageError for a store that is not built, DiskError if it cannot be used."""
+    if url is None:
+        return DirectoryBlobs(data / DIRECTORY, chunk_limit)
+    scheme, separator, rest = url.partition(":")
+    if scheme == "file" and separator:
+        return DirectoryBlobs(Path(rest.removeprefix("//")), chunk_limit)
+    if scheme == "s3":
+        raise UsageError("--chunks s3:// is not built yet; leave the option out for a directory beside the database")
+    raise UsageError(f"--chunks {url}: neither file:PATH nor s3://")

@@ -1,0 +1,142 @@
+"""Tells the sessions of a bucket about accepted changes. Lives on the event loop.
+
+Nobody is queued for: a feed holds the newest entries of a bucket's log in memory (the tail), a channel has only a position in the
+log and reads on from there when its socket can take more, from the tail or, if that has moved on, from the database. So one slow
+reader costs no memory and holds nobody up.
+"""
+
+import asyncio
+import bisect
+from collections.abc import Iterable
+from typing import Protocol
+
+from ssyncd.server.echoes import Echoes
+from ssyncd.server.entries import Entry
+from ssyncd.server.storage.base import ChangeStorage
+
+TAIL_BYTES = 32 * 1024 * 1024
+
+
+class Listener(Protocol):
+    """Something that reads a feed: a channel or a long poll."""
+
+    position: int
+
+    def wake(self) -> None:
+        """There is more to read."""
+
+
+class Feed:
+    """One bucket: where its log stands, and the tail of it."""
+
+    def __init__(self, bucket: int, head: int) -> None:
+        self.bucket = bucket
+        self.head = head
+        self.listeners: set[Listener] = set()
+        self._tail: list[Entry] = []
+        self._tail_from = head
+        self._bytes = 0
+        self.echoes = Echoes()
+
+    def append(self, entry: Entry) -> bool:
+        """False for one that was in the database before this feed was opened."""
+        if entry.position <= self.head:
+            return False
+        self.head = entry.position
+        self._tail.append(entry)
+        self._bytes += len(entry.text)
+        if self._bytes > TAIL_BYTES:
+            self._drop(len(self._tail) // 2)
+        return True
+
+    @property
+    def tail_from(self) -> int:
+        """The tail holds all that is after this position."""
+        return self._tail_from
+
+    def after(self, position: int, most: int) -> list[Entry] | None:
+        """Entries after a position, up to about that many bytes; None if the tail does not reach back so far."""
+        if position < self._tail_from:
+            return None
+        start = bisect.bisect_right(self._tail, position, key=_position)
+        stop, size = start, 0
+        while stop < len(self._tail) and (stop == start or size + len(self._tail[stop].text) <= most):
+            size += len(self._tail[stop].text)
+            stop += 1
+        return self._tail[start:stop]
+
+    def trim(self) -> None:
+        """Forget what every listener has read."""
+        slowest = min((listener.position for listener in self.listeners), default=self.head)
+        self._drop(bisect.bisect_right(self._tail, slowest, key=_position))
+
+    def _drop(self, count: int) -> None:
+        if count:
+            self._tail_from = self._tail[count - 1].position
+            self._bytes -= sum(len(entry.text) for entry in self._tail[:count])
+            del self._tail[:count]
+
+
+def _position(entry: Entry) -> int:
+    return entry.position
+
+
+class Hub:
+    def __init__(self, storage: ChangeStorage) -> None:
+        self._storage = storage
+        self._feeds: dict[int, Feed] = {}
+
+    def join(self, bucket: int, listener: Listener) -> Feed:
+        """The feed of a bucket, which from now on wakes the listener."""
+        feed = self._feeds.get(bucket)
+        if feed is None:
+            feed = self._feeds[bucket] = Feed(bucket, self._storage.head(bucket))
+        feed.listeners.add(listener)
+        return feed
+
+    def leave(self, feed: Feed, listener: Listener) -> None:
+        """The feed stays until `trim`, so that a client that comes right back finds its echoes counted."""
+        feed.listeners.discard(listener)
+
+    def publish(self, entries: Iterable[Entry]) -> None:
+        touched: set[Feed] = set()
+        for entry in entries:
+            feed = self._feeds.get(entry.bucket)
+            if feed is not None and feed.append(entry):
+                touched.add(feed)
+        for feed in touched:
+            for listener in feed.listeners:
+                listener.wake()
+
+    def wake_all(self) -> None:
+        """The server is going away: nobody is to wait any longer."""
+        for feed in self._feeds.values():
+            for listener in feed.listeners:
+                listener.wake()
+
+    def trim(self) -> None:
+        """Now and then: forget what is not needed."""
+        for feed in list(self._feeds.values()):
+            feed.trim()
+            if not feed.listeners and not feed.echoes:
+                del self._feeds[feed.bucket]
+
+
+class Waiter:
+    """A listener that only waits; for long polls."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self._more = asyncio.Event()
+
+    def wake(self) -> None:
+        self._more.set()
+
+    async def wait(self, timeout: float) -> bool:
+        """Whether something came in time (seconds)."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._more.wait()
+        except TimeoutError:
+            return False
+        return True

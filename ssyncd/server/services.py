@@ -1,0 +1,98 @@
+"""What the parts of a running server share."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from ssyncd.protocol.changes import ClientChange
+from ssyncd.server.accounts import Accounts
+from ssyncd.server.blobs.base import Blobs
+from ssyncd.server.hub import Hub
+from ssyncd.server.settings import ServerSettings
+from ssyncd.server.storage.base import ChangeStorage, Token
+from ssyncd.server.writer import Group, Outcome, Submission, Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 3
+# Argon2 takes 64 MiB and a core for each sign-in.
+PASSWORDS = 2
+CARRIERS = 4
+
+
+class Services:
+    """Made on the event loop. Tiny look-ups in the database are done there, everything longer in threads."""
+
+    def __init__(self, settings: ServerSettings, storage: ChangeStorage, accounts: Accounts, blobs: Blobs) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.accounts = accounts
+        self.blobs = blobs
+        self.hub = Hub(storage)
+        self.used: dict[bytes, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._readers = ThreadPoolExecutor(READERS, "ssyncd-reader")
+        self._passwords = ThreadPoolExecutor(PASSWORDS, "ssyncd-password")
+        self._carriers = ThreadPoolExecutor(CARRIERS, "ssyncd-chunks")
+        self._buckets: dict[tuple[str, str, str], int] = {}
+        self.writer = Writer(storage, self._deliver, object_limit=settings.object_limit)
+        self.writer.start()
+
+    def _deliver(self, group: Group) -> None:
+        # On the writer's thread: one hand-over for all of a group.
+        self._loop.call_soon_threadsafe(self._publish, group)
+
+    def _publish(self, group: Group) -> None:
+        self.hub.publish(group.entries)
+        for submission, outcome in group.outcomes:
+            submission.done(outcome)
+
+    async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Blocking work on the database, in a thread."""
+        return await self._loop.run_in_executor(self._readers, functools.partial(work, *args, **kwargs))
+
+    async def carry(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Blocking work on chunks, in a thread."""
+        return await self._loop.run_in_executor(self._carriers, functools.partial(work, *args, **kwargs))
+
+    async def hash_password(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work that hashes a password, in one of few threads."""
+        return await self._loop.run_in_executor(self._passwords, functools.partial(work, *args, **kwargs))
+
+    async def bucket(self, token: Token, name: str) -> int:
+        """The number of a bucket of the token's account."""
+        wanted = (token.user, token.app, name)
+        number = self._buckets.get(wanted)
+        if number is None:
+            number = self._buckets[wanted] = await self.read(self.storage.bucket, *wanted)
+        return number
+
+    async def submit(self, bucket: int, client: str, change: ClientChange) -> Outcome:
+        """One change by itself, as over HTTP; what became of it."""
+        answered: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def done(outcome: Outcome) -> None:
+            # The request may have been given up meanwhile.
+            if not answered.done():
+                answered.set_result(outcome)
+
+        self.writer.submit(Submission(bucket, client, change, done))
+        return await answered
+
+    def check(self, secret: str) -> Token | None:
+        """What an access token stands for."""
+        token = self.accounts.check(secret)
+        if token is not None:
+            self.used[token.digest] = int(time.time())
+        return token
+
+    def close(self) -> None:
+        """Writes what is queued, then ends all threads."""
+        self.writer.stop()
+        self._readers.shutdown(cancel_futures=True)
+        self._passwords.shutdown(cancel_futures=True)
+        self._carriers.shutdown(cancel_futures=True)

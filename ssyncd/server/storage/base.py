@@ -1,0 +1,204 @@
+"""The two interfaces to the database, one contract suite for each.
+
+`ChangeStorage`: `memory.MemoryChanges`, `sqlite.SqliteChanges`. `AccountStorage`: `memory.MemoryAccounts`,
+`sqlite_accounts.SqliteAccounts`.
+
+All accepted changes of all buckets form one log. A **position** is a place in it: a whole number that only grows; 0 is before
+the first change. A position is never given twice on one database, but a crash or a restored backup can repeat one;
+`positions.py` tells such twins apart by the **run** (one opening of the database for writing) that wrote it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Row(NamedTuple):
+    """One accepted change, and with `data` the version it made.
+
+    `diff` None and `data` set: a creation, whose diff would repeat the data. Both None: a removal. `at` is seconds since the
+    epoch.
+    """
+
+    position: int
+    bucket: int
+    key: str
+    version: int
+    live: bool
+    client: str
+    ccid: str
+    diff: bytes | None
+    data: bytes | None
+    at: int
+
+
+class Head(NamedTuple):
+    """The newest version of an object; not `live` if that is its removal."""
+
+    version: int
+    live: bool
+    position: int
+
+
+class Listed(NamedTuple):
+    """One object of an index page; `data` only if it was asked for."""
+
+    key: str
+    version: int
+    data: bytes | None
+
+
+class Settled(NamedTuple):
+    """A ccid that was answered for good without making a change (412)."""
+
+    bucket: int
+    ccid: str
+    at: int
+
+
+class Retention(NamedTuple):
+    """Which versions of an object are kept for good: the `newest` ones, then `tenths` of the form 10k+1 below those."""
+
+    newest: int = 60
+    tenths: int = 100
+
+    def keeps(self, version: int, current: int) -> bool:
+        """Whether this version is kept when `current` is the newest (Simperium OPTIONS.md, version_max and version10_max)."""
+        below = current - self.newest
+        if version > below:
+            return True
+        highest = (below - 1) // 10 * 10 + 1
+        return version % 10 == 1 and version > highest - 10 * self.tenths
+
+
+# A version that is no longer kept stays readable for this long: a client may be paging, or have been told of it as `sv`.
+THIN_AFTER = 3600
+# Versions of an object are thinned out once in so many changes of it.
+THIN_EVERY = 16
+
+
+class ChangeStorage(Protocol):
+    """Thread-safe for reading; only one thread calls what is under "the writer's". StateError when the database fails."""
+
+    # the writer's
+
+    def start_run(self, nonce: str) -> int:
+        """Begin to write under a new nonce; the position the log stands at."""
+
+    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+        """The newest version of each of these keys that exists or existed."""
+
+    def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
+        """Which of these were applied or settled."""
+
+    def append(self, rows: Sequence[Row], settled: Sequence[Settled]) -> None:
+        """Add all in one transaction; durable on return, and nothing is added if it fails.
+
+        Forgets the data, not the diff, of versions that are no longer kept.
+        """
+
+    def prune(self, before: int, most: int) -> int:
+        """Forget log entries and ccids from before that time, but for kept versions, in a step of about `most` rows.
+
+        How many rows were looked at; 0 when the log is walked to its young end.
+        """
+
+    # anyone's
+
+    def bucket(self, user: str, app: str, name: str) -> int:
+        """The number of a bucket, made if it is new; never given again, not even after the account is gone."""
+
+    def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
+        """Names and numbers, sorted by name."""
+
+    def all_buckets(self) -> list[tuple[str, str, str, int]]:
+        """User, app, name and number of every bucket."""
+
+    def runs(self) -> list[tuple[int, str]]:
+        """First position and nonce of every run, sorted."""
+
+    def head(self, bucket: int) -> int:
+        """The newest position of this bucket's log, 0 if it is empty."""
+
+    def floor(self, bucket: int) -> int:
+        """The log of this bucket is complete after this position."""
+
+    def version(self, bucket: int, key: str, version: int) -> bytes | None:
+        """JSON of one version; None if it never was, is a removal or was forgotten."""
+
+    def current(self, bucket: int, key: str) -> tuple[int, bytes] | None:
+        """Version and JSON of a live object."""
+
+    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+        """Objects that were live at position `at`, by key, the first `most` after the key `after`.
+
+        Ends with the object that makes it more than `size` bytes of data; 0: no data is wanted.
+        """
+
+    def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
+        """The log after a position, oldest first; `data` only where it stands in for the diff.
+
+        At most so many rows, and ends with the one that makes it more than `size` bytes.
+        """
+
+    def versions(self, bucket: int) -> Iterable[bytes]:
+        """JSON of every kept version, in no order; for the collector."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`id` is 32 hex digits and survives a change of name."""
+
+    id: str
+    name: str
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token without its secret. Times are seconds since the epoch; `admin` may read all users of its app."""
+
+    digest: bytes
+    user: str
+    user_name: str
+    app: str
+    device: str
+    created: int
+    used: int
+    admin: bool = False
+
+
+class AccountStorage(Protocol):
+    """Users and tokens. Thread-safe, and several processes may use one database. StateError when the database fails."""
+
+    def add_user(self, user: User, at: int) -> bool:
+        """False if the name is taken (case does not count)."""
+
+    def user(self, name: str) -> User | None: ...
+
+    def users(self) -> list[User]:
+        """Sorted by name."""
+
+    def set_password(self, user: str, password_hash: str) -> None: ...
+
+    def rename(self, user: str, name: str) -> bool:
+        """False if the name is taken."""
+
+    def remove_user(self, user: str) -> None:
+        """The user, the tokens, and (at the writer's leisure) all buckets."""
+
+    def add_token(self, token: Token) -> None: ...
+
+    def token(self, digest: bytes) -> Token | None: ...
+
+    def tokens(self, user: str, app: str | None = None) -> list[Token]:
+        """Of one app, or of all, oldest first."""
+
+    def remove_tokens(self, digests: Iterable[bytes]) -> None: ...
+
+    def touch_tokens(self, used: dict[bytes, int]) -> None:
+        """Note when tokens were last used."""
+
+    def close(self) -> None: ...

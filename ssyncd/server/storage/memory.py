@@ -1,0 +1,226 @@
+"""The storage interfaces in memory, for tests and simulations; nothing outlives the process."""
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled, Token, User
+
+
+class MemoryChanges:
+    def __init__(self, retention: Retention | None = None) -> None:
+        self._retention = retention or Retention()
+        self._lock = threading.Lock()  # guards everything below
+        self._rows: dict[int, Row] = {}
+        self._objects: dict[int, dict[str, list[int]]] = {}
+        self._ccids: set[tuple[int, str]] = set()
+        self._settled: dict[tuple[int, str], int] = {}
+        self._buckets: dict[tuple[str, str, str], int] = {}
+        self._floors: dict[int, int] = {}
+        self._runs: dict[int, str] = {}
+        self._end = 0
+        self._pruned = 0
+
+    # The writer's
+
+    def start_run(self, nonce: str) -> int:
+        with self._lock:
+            self._runs[self._end + 1 if self._runs else 0] = nonce
+            return self._end
+
+    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+        with self._lock:
+            objects = self._objects.get(bucket, {})
+            newest = {key: self._rows[objects[key][-1]] for key in keys if key in objects}
+        return {key: Head(row.version, row.live, row.position) for key, row in newest.items()}
+
+    def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
+        with self._lock:
+            return {c for c in ccids if (bucket, c) in self._ccids or (bucket, c) in self._settled}
+
+    def append(self, rows: Sequence[Row], settled: Sequence[Settled]) -> None:
+        with self._lock:
+            for row in rows:
+                self._add(row)
+            for one in settled:
+                self._settled.setdefault((one.bucket, one.ccid), one.at)
+
+    def _add(self, row: Row) -> None:
+        positions = self._objects.setdefault(row.bucket, {}).setdefault(row.key, [])
+        positions.append(row.position)
+        self._rows[row.position] = row
+        self._ccids.add((row.bucket, row.ccid))
+        self._end = max(self._end, row.position)
+        if row.version > self._retention.newest and row.version % THIN_EVERY == 0:
+            for position in positions:
+                self._thin(position, row)
+
+    def _thin(self, position: int, newest: Row) -> None:
+        row = self._rows[position]
+        if row.diff is None or row.at >= newest.at - THIN_AFTER:
+            return
+        if not self._retention.keeps(row.version, newest.version):
+            self._rows[position] = row._replace(data=None)
+
+    def prune(self, before: int, most: int) -> int:
+        with self._lock:
+            self._settled = {name: at for name, at in self._settled.items() if at >= before}
+            looked = 0
+            for position in sorted(self._rows):
+                row = self._rows[position]
+                if position <= self._pruned:
+                    continue
+                if looked == most or row.at >= before:
+                    break
+                looked, self._pruned = looked + 1, position
+                self._forget(row)
+            return looked
+
+    def _forget(self, row: Row) -> None:
+        positions = self._objects[row.bucket][row.key]
+        if not self._retention.keeps(row.version, self._rows[positions[-1]].version):
+            positions.remove(row.position)
+            del self._rows[row.position]
+            self._ccids.discard((row.bucket, row.ccid))
+            self._floors[row.bucket] = row.position
+
+    # Anyone's
+
+    def bucket(self, user: str, app: str, name: str) -> int:
+        with self._lock:
+            return self._buckets.setdefault((user, app, name), len(self._buckets) + 1)
+
+    def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
+        with self._lock:
+            return sorted((key[2], number) for key, number in self._buckets.items() if key[:2] == (user, app))
+
+    def all_buckets(self) -> list[tuple[str, str, str, int]]:
+        with self._lock:
+            return [(*key, number) for key, number in self._buckets.items()]
+
+    def runs(self) -> list[tuple[int, str]]:
+        return sorted(self._runs.items())
+
+    def head(self, bucket: int) -> int:
+        with self._lock:
+            return max((p for positions in self._objects.get(bucket, {}).values() for p in positions), default=0)
+
+    def floor(self, bucket: int) -> int:
+        return self._floors.get(bucket, 0)
+
+    def version(self, bucket: int, key: str, version: int) -> bytes | None:
+        with self._lock:
+            rows = [self._rows[p] for p in self._objects.get(bucket, {}).get(key, ())]
+        return next((row.data for row in rows if row.version == version), None)
+
+    def current(self, bucket: int, key: str) -> tuple[int, bytes] | None:
+        with self._lock:
+            positions = self._objects.get(bucket, {}).get(key)
+            row = self._rows[positions[-1]] if positions else None
+        return None if row is None or row.data is None else (row.version, row.data)
+
+    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+        page: list[Listed] = []
+        total = 0
+        with self._lock:
+            for key, positions in sorted(self._objects.get(bucket, {}).items()):
+                then = [p for p in positions if p <= at]
+                if key <= after or not then or not self._rows[then[-1]].live:
+                    continue
+                row = self._rows[then[-1]]
+                page.append(Listed(key, row.version, row.data if size else None))
+                total += len(row.data or b"") if size else 0
+                if len(page) == most or total > size > 0:
+                    break
+        return page
+
+    def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
+        found: list[Row] = []
+        total = 0
+        with self._lock:
+            for at, row in sorted(self._rows.items()):
+                if at <= position or row.bucket != bucket:
+                    continue
+                found.append(row if row.diff is None else row._replace(data=None))
+                total += len(row.diff or row.data or b"")
+                if len(found) == most or total > size > 0:
+                    break
+        return found
+
+    def versions(self, bucket: int) -> Iterable[bytes]:
+        with self._lock:
+            return [row.data for row in self._rows.values() if row.bucket == bucket and row.data is not None]
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryAccounts:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both
+        self._users: dict[str, User] = {}
+        self._tokens: dict[bytes, Token] = {}
+
+    def add_user(self, user: User, at: int) -> bool:  # noqa: ARG002 - only a database shows when
+        with self._lock:
+            if self._by_name(user.name) is not None:
+                return False
+            self._users[user.id] = user
+            return True
+
+    def user(self, name: str) -> User | None:
+        with self._lock:
+            return self._by_name(name)
+
+    def _by_name(self, name: str) -> User | None:
+        return next((user for user in self._users.values() if user.name.lower() == name.lower()), None)
+
+    def users(self) -> list[User]:
+        with self._lock:
+            return sorted(self._users.values(), key=lambda user: user.name.lower())
+
+    def set_password(self, user: str, password_hash: str) -> None:
+        with self._lock:
+            if user in self._users:
+                self._users[user] = User(user, self._users[user].name, password_hash)
+
+    def rename(self, user: str, name: str) -> bool:
+        with self._lock:
+            holder = self._by_name(name)
+            if holder is not None and holder.id != user:
+                return False
+            self._users[user] = User(user, name, self._users[user].password_hash)
+            return True
+
+    def remove_user(self, user: str) -> None:
+        with self._lock:
+            self._users.pop(user, None)
+            self._tokens = {d: token for d, token in self._tokens.items() if token.user != user}
+
+    def add_token(self, token: Token) -> None:
+        with self._lock:
+            self._tokens[token.digest] = token
+
+    def token(self, digest: bytes) -> Token | None:
+        with self._lock:
+            return self._tokens.get(digest)
+
+    def tokens(self, user: str, app: str | None = None) -> list[Token]:
+        with self._lock:
+            mine = [t for t in self._tokens.values() if t.user == user and app in (None, t.app)]
+        return sorted(mine, key=lambda token: (token.created, token.digest))
+
+    def remove_tokens(self, digests: Iterable[bytes]) -> None:
+        with self._lock:
+            for digest in digests:
+                self._tokens.pop(digest, None)
+
+    def touch_tokens(self, used: dict[bytes, int]) -> None:
+        with self._lock:
+            for digest, at in used.items():
+                token = self._tokens.get(digest)
+                if token is not None and token.used < at:
+                    fields = (token.digest, token.user, token.user_name, token.app, token.device, token.created)
+                    self._tokens[digest] = Token(*fields, at, token.admin)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,225 @@
+"""Objects and the change log in SQLite."""
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled
+from ssyncd.server.storage.connections import Database
+
+# json_each spares a statement per key; the subquery is one step in the index, however many versions there are.
+_HEADS = """
+    SELECT c.key, c.version, c.live, c.position FROM json_each(?1) wanted CROSS JOIN changes c ON c.position =
+        (SELECT position FROM changes WHERE bucket = ?2 AND key = wanted.value ORDER BY version DESC LIMIT 1)"""
+_CCIDS = """
+    SELECT ccid FROM json_each(?1) wanted CROSS JOIN changes INDEXED BY changes_by_ccid
+        ON ccid = wanted.value WHERE bucket = ?2
+    UNION SELECT ccid FROM json_each(?1) wanted CROSS JOIN settled ON ccid = wanted.value AND bucket = ?2"""
+# As of a position: with max(), SQLite takes the other columns from the row that holds it.
+_PAGE = """
+    SELECT page.key, page.version, {data} FROM
+        (SELECT key, max(version) AS version, live, position FROM changes INDEXED BY changes_by_key
+         WHERE bucket = ? AND key > ? AND position <= ? GROUP BY key ORDER BY key) page {join}
+    WHERE page.live LIMIT ?"""
+_KEYS = _PAGE.format(data="NULL", join="")
+_OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
+_SINCE = """
+    SELECT position, bucket, key, version, live, client, ccid, diff,
+        CASE WHEN diff IS NULL THEN data END, at
+    FROM changes INDEXED BY changes_by_bucket WHERE bucket = ? AND position > ? ORDER BY position LIMIT ?"""
+_CURRENT = """
+    SELECT version, data FROM changes WHERE bucket = ? AND key = ? ORDER BY version DESC LIMIT 1"""
+_NEWEST = "SELECT position FROM changes WHERE bucket = ? ORDER BY position DESC LIMIT 1"
+_APPEND = """
+    INSERT INTO changes (position, bucket, key, version, live, client, ccid, diff, data, at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_THICK = """
+    SELECT position, version FROM changes
+    WHERE bucket = ? AND key = ? AND version <= ? AND at < ? AND data IS NOT NULL AND diff IS NOT NULL"""
+_OLDEST = """
+    SELECT position, bucket, key, version,
+        (SELECT max(version) FROM changes newer WHERE newer.bucket = c.bucket AND newer.key = c.key), at
+    FROM changes c WHERE position > ? ORDER BY position LIMIT ?"""
+_OF_BUCKET = "SELECT position FROM changes WHERE bucket = ? LIMIT ?"
+_RENEWED = "INSERT INTO runs VALUES (?1, ?2) ON CONFLICT DO UPDATE SET nonce = ?2"
+
+
+class SqliteChanges:
+    """`ChangeStorage` in SQLite, one connection for each thread that is in it at the moment."""
+
+    def __init__(self, database: Database, retention: Retention | None = None) -> None:
+        self._database = database
+        self._retention = retention or Retention()
+        self._pruned = 0  # the writer's: how far prune() has looked
+
+    # The writer's
+
+    def start_run(self, nonce: str) -> int:
+        with self._database.transaction() as connection:
+            end: int = connection.execute("SELECT position FROM log_end").fetchone()[0]
+            newest = connection.execute("SELECT max(position) FROM changes").fetchone()[0] or 0
+            end = max(end, newest)
+            # Positions up to the end belong to the runs that wrote them; the very first run owns 0 as well. A run that wrote
+            # nothing has handed out no cv of its own, so its nonce may be replaced.
+            first = 0 if connection.execute("SELECT count(*) FROM runs").fetchone()[0] == 0 else end + 1
+            connection.execute(_RENEWED, (first, nonce))
+            connection.execute("UPDATE log_end SET position = ?", (end,))
+        return end
+
+    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+        with self._database.work() as connection:
+            rows = connection.execute(_HEADS, (json.dumps(keys), bucket))
+            return {key: Head(version, bool(live), position) for key, version, live, position in rows}
+
+    def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
+        with self._database.work() as connection:
+            return {row[0] for row in connection.execute(_CCIDS, (json.dumps(ccids), bucket))}
+
+    def append(self, rows: Sequence[Row], settled: Sequence[Settled]) -> None:
+        with self._database.transaction() as connection:
+            connection.executemany(_APPEND, rows)
+            if settled:
+                connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", settled)
+            for row in rows:
+                if row.version > self._retention.newest and row.version % THIN_EVERY == 0:
+                    self._thin(connection, row)
+
+    def _thin(self, connection: sqlite3.Connection, row: Row) -> None:
+        found = connection.execute(
+            _THICK, (row.bucket, row.key, row.version - self._retention.newest, row.at - THIN_AFTER)
+        )
+        thin = [(position,) for position, version in found if not self._retention.keeps(version, row.version)]
+        connection.executemany("UPDATE changes SET data = NULL WHERE position = ?", thin)
+
+    def prune(self, before: int, most: int) -> int:
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM settled WHERE at < ?", (before,))
+            return _empty_gone(connection, most) or self._prune_log(connection, before, most)
+
+    def _prune_log(self, connection: sqlite3.Connection, before: int, most: int) -> int:
+        # Each row is looked at once in the life of a process. One that is outlived later goes after the next start.
+        rows = connection.execute(_OLDEST, (self._pruned, most)).fetchall()
+        old = list(itertools.takewhile(lambda row: row[-1] < before, rows))
+        if not old:
+            return 0
+        dead = [row for row in old if not self._retention.keeps(row[3], row[4])]
+        connection.executemany("DELETE FROM changes WHERE position = ?", [(row[0],) for row in dead])
+        connection.executemany("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", [row[:2] for row in dead])
+        self._pruned = old[-1][0]
+        return len(old)
+
+    # Anyone's
+
+    def bucket(self, user: str, app: str, name: str) -> int:
+        with self._database.work() as connection:
+            found = connection.execute(
+                "SELECT id FROM buckets WHERE user = ? AND app = ? AND name = ?", (user, app, name)
+            ).fetchone()
+        return found[0] if found else self._new_bucket(user, app, name)
+
+    def _new_bucket(self, user: str, app: str, name: str) -> int:
+        with self._database.transaction() as connection:
+            row = (user, app, name)
+            connection.execute("INSERT OR IGNORE INTO buckets (user, app, name) VALUES (?, ?, ?)", row)
+            number: int = connection.execute(
+                "SELECT id FROM buckets WHERE user = ? AND app = ? AND name = ?", row
+            ).fetchone()[0]
+            return number
+
+    def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
+        with self._database.work() as connection:
+            return connection.execute(
+                "SELECT name, id FROM buckets WHERE user = ? AND app = ? ORDER BY name", (user, app)
+            ).fetchall()
+
+    def all_buckets(self) -> list[tuple[str, str, str, int]]:
+        with self._database.work() as connection:
+            return connection.execute("SELECT user, app, name, id FROM buckets").fetchall()
+
+    def runs(self) -> list[tuple[int, str]]:
+        with self._database.work() as connection:
+            return connection.execute("SELECT first_position, nonce FROM runs ORDER BY first_position").fetchall()
+
+    def head(self, bucket: int) -> int:
+        with self._database.work() as connection:
+            found = connection.execute(_NEWEST, (bucket,)).fetchone()
+        return found[0] if found else 0
+
+    def floor(self, bucket: int) -> int:
+        with self._database.work() as connection:
+            found = connection.execute("SELECT floor FROM buckets WHERE id = ?", (bucket,)).fetchone()
+        return found[0] if found else 0
+
+    def version(self, bucket: int, key: str, version: int) -> bytes | None:
+        with self._database.work() as connection:
+            found = connection.execute(
+                "SELECT data FROM changes WHERE bucket = ? AND key = ? AND version = ?", (bucket, key, version)
+            ).fetchone()
+        return found[0] if found else None
+
+    def current(self, bucket: int, key: str) -> tuple[int, bytes] | None:
+        with self._database.work() as connection:
+            found = connection.execute(_CURRENT, (bucket, key)).fetchone()
+        return None if found is None or found[1] is None else (found[0], found[1])
+
+    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+        with self._database.work() as connection:
+            rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, most))
+            return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
+
+    def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
+        with self._database.work() as connection:
+            rows = connection.execute(_SINCE, (bucket, position, most))
+            return _up_to(size, map(Row._make, rows), lambda row: len(row.diff or row.data or b""))
+
+    def versions(self, bucket: int) -> Iterator[bytes]:
+        position = 0
+        while True:
+            with self._database.work() as connection:
+                rows = connection.execute(
+                    "SELECT position, data FROM changes WHERE bucket = ? AND position > ? ORDER BY position LIMIT 500",
+                    (bucket, position),
+                ).fetchall()
+            if not rows:
+                return
+            position = rows[-1][0]
+            yield from (data for _, data in rows if data is not None)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _empty_gone(connection: sqlite3.Connection, most: int) -> int:
+    """A step of emptying the buckets of removed accounts; how many rows went.
+
+    A bucket stays listed, since a session that is not told yet may write to it once more.
+    """
+    gone = [row[0] for row in connection.execute("SELECT bucket FROM gone")]
+    if gone:
+        # Positions never go back, not even when the newest rows go.
+        connection.execute(
+            "UPDATE log_end SET position = max(position, (SELECT ifnull(max(position), 0) FROM changes))"
+        )
+    for bucket in gone:
+        rows = [tuple(row) for row in connection.execute(_OF_BUCKET, (bucket, most))]
+        if rows:
+            connection.executemany("DELETE FROM changes WHERE position = ?", rows)
+            return len(rows)
+    return 0
+
+
+_T = TypeVar("_T")
+
+
+def _up_to(size: int, rows: Iterator[_T], size_of: Callable[[_T], int]) -> list[_T]:
+    """Rows up to the one that makes it more than `size` bytes; all if `size` is 0."""
+    taken: list[_T] = []
+    total = 0
+    for row in rows:
+        taken.append(row)
+        total += size_of(row)
+        if total > size > 0:
+            break
+    return taken

@@ -1,0 +1,79 @@
+"""Users and tokens in SQLite."""
+
+import sqlite3
+from collections.abc import Iterable
+
+from ssyncd.server.storage.base import Token, User
+from ssyncd.server.storage.connections import Database
+
+_TOKEN = """SELECT t.digest, t.user, u.name, t.app, t.device, t.created, t.used, t.admin
+            FROM tokens t JOIN users u ON u.id = t.user WHERE """
+
+
+class SqliteAccounts:
+    """`AccountStorage` in SQLite; the server and the commands that keep accounts may use it at the same time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_user(self, user: User, at: int) -> bool:
+        with self._database.work() as connection:
+            row = (user.id, user.name, user.password_hash, at)
+            return connection.execute("INSERT OR IGNORE INTO users VALUES (?, ?, ?, ?)", row).rowcount == 1
+
+    def user(self, name: str) -> User | None:
+        with self._database.work() as connection:
+            found = connection.execute("SELECT id, name, password_hash FROM users WHERE name = ?", (name,)).fetchone()
+        return None if found is None else User(*found)
+
+    def users(self) -> list[User]:
+        with self._database.work() as connection:
+            return [User(*row) for row in connection.execute("SELECT id, name, password_hash FROM users ORDER BY name")]
+
+    def set_password(self, user: str, password_hash: str) -> None:
+        with self._database.work() as connection:
+            connection.execute("UPDATE users SET password_hash = ? WHERE id = ?", (password_hash, user))
+
+    def rename(self, user: str, name: str) -> bool:
+        with self._database.work() as connection:
+            return connection.execute("UPDATE OR IGNORE users SET name = ? WHERE id = ?", (name, user)).rowcount == 1
+
+    def remove_user(self, user: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM users WHERE id = ?", (user,))
+            connection.execute("INSERT OR IGNORE INTO gone SELECT id FROM buckets WHERE user = ?", (user,))
+            connection.execute("DELETE FROM buckets WHERE user = ?", (user,))
+
+    def add_token(self, token: Token) -> None:
+        row = (token.digest, token.user, token.app, token.device, token.created, token.used, token.admin)
+        with self._database.work() as connection:
+            connection.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def token(self, digest: bytes) -> Token | None:
+        with self._database.work() as connection:
+            found = connection.execute(_TOKEN + "t.digest = ?", (digest,)).fetchone()
+        return None if found is None else _token(found)
+
+    def tokens(self, user: str, app: str | None = None) -> list[Token]:
+        with self._database.work() as connection:
+            rows = connection.execute(
+                _TOKEN + "t.user = ? AND (? IS NULL OR t.app = ?) ORDER BY t.created, t.digest", (user, app, app)
+            )
+            return list(map(_token, rows))
+
+    def remove_tokens(self, digests: Iterable[bytes]) -> None:
+        with self._database.transaction() as connection:
+            connection.executemany("DELETE FROM tokens WHERE digest = ?", [(digest,) for digest in digests])
+
+    def touch_tokens(self, used: dict[bytes, int]) -> None:
+        with self._database.transaction() as connection:
+            rows = [(at, digest) for digest, at in used.items()]
+            connection.executemany("UPDATE tokens SET used = max(used, ?) WHERE digest = ?", rows)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _token(row: sqlite3.Row | tuple[object, ...]) -> Token:
+    digest, user, name, app, device, created, used, admin = row
+    return Token(digest, user, name, app, device, created, used, bool(admin))  # type: ignore[arg-type]

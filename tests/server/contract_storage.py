@@ -1,0 +1,242 @@
+"""What every storage of objects and of accounts promises. A suite gives `storage` a fixture."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ssyncd.server.storage.base import (
+    THIN_AFTER,
+    AccountStorage,
+    ChangeStorage,
+    Retention,
+    Row,
+    Settled,
+    Token,
+    User,
+)
+
+RETENTION = Retention(newest=3, tenths=1)
+NOW = 1_800_000_000
+
+
+def data(version: int) -> bytes:
+    return json.dumps({"version": version}).encode()
+
+
+class Writing:
+    """Makes rows as the writer does."""
+
+    def __init__(self, storage: ChangeStorage, bucket: int) -> None:
+        self.storage = storage
+        self.bucket = bucket
+        self.position = storage.start_run("0badcafe")
+        self.versions: dict[str, int] = {}
+
+    def row(self, key: str, *, live: bool = True, at: int = NOW, ccid: str = "") -> Row:
+        self.position += 1
+        version = self.versions[key] = self.versions.get(key, 0) + 1
+        diff = b'{"version":{"o":"r","v":%d}}' % version if live and version > 1 else None
+        return Row(
+            self.position,
+            self.bucket,
+            key,
+            version,
+            live,
+            "laptop",
+            ccid or f"c{self.position}",
+            diff,
+            data(version) if live else None,
+            at,
+        )
+
+    def put(self, key: str, **fields: Any) -> Row:
+        row = self.row(key, **fields)
+        self.storage.append([row], [])
+        return row
+
+
+class ChangesContract:
+    @pytest.fixture
+    def bucket(self, storage: ChangeStorage) -> int:
+        return storage.bucket("user", "ssyncd", "notes")
+
+    @pytest.fixture
+    def writing(self, storage: ChangeStorage, bucket: int) -> Writing:
+        return Writing(storage, bucket)
+
+    def test_a_bucket_keeps_its_number_and_is_known_by_user_app_and_name(self, storage: ChangeStorage) -> None:
+        first = storage.bucket("user", "ssyncd", "notes")
+        others = {storage.bucket("user", "ssyncd", "other"), storage.bucket("user", "app", "notes")}
+        assert storage.bucket("user", "ssyncd", "notes") == first
+        assert first not in others
+        assert storage.buckets("user", "ssyncd") == sorted([("notes", first), ("other", min(others))])
+        assert len(storage.all_buckets()) == 3
+
+    def test_an_unwritten_bucket_is_empty_everywhere(self, storage: ChangeStorage, bucket: int) -> None:
+        assert storage.head(bucket) == storage.floor(bucket) == 0
+        assert storage.page(bucket, "", 10, 10, 1000) == storage.since(bucket, 0, 10, 1000) == []
+        assert storage.heads(bucket, ["a"]) == {}
+        assert storage.current(bucket, "a") is None
+        assert list(storage.versions(bucket)) == []
+
+    def test_what_was_appended_is_the_head_the_version_and_the_log(
+        self, storage: ChangeStorage, writing: Writing
+    ) -> None:
+        created, changed = writing.row("a"), writing.row("a")
+        storage.append([created, changed], [])
+        assert storage.head(writing.bucket) == 2
+        assert storage.heads(writing.bucket, ["a", "b"]) == {"a": (2, True, 2)}
+        assert storage.version(writing.bucket, "a", 1) == data(1)
+        assert storage.version(writing.bucket, "a", 3) is None
+        assert storage.current(writing.bucket, "a") == (2, data(2))
+        assert storage.since(writing.bucket, 0, 10, 1000) == [created, changed._replace(data=None)]
+
+    def test_a_removed_object_keeps_its_history_but_is_not_current(
+        self, storage: ChangeStorage, writing: Writing
+    ) -> None:
+        writing.put("a")
+        writing.put("a", live=False)
+        assert storage.heads(writing.bucket, ["a"]) == {"a": (2, False, 2)}
+        assert storage.current(writing.bucket, "a") is None
+        assert storage.version(writing.bucket, "a", 2) is None
+        assert storage.version(writing.bucket, "a", 1) == data(1)
+
+    def test_ccids_are_known_in_their_bucket_only(self, storage: ChangeStorage, writing: Writing) -> None:
+        storage.append([writing.row("a")], [Settled(writing.bucket, "x", NOW)])
+        assert storage.known_ccids(writing.bucket, ["c1", "x", "y"]) == {"c1", "x"}
+        assert storage.known_ccids(writing.bucket + 1, ["c1", "x"]) == set()
+
+    def test_a_page_is_as_of_its_position(self, storage: ChangeStorage, writing: Writing) -> None:
+        for key in "abcd":
+            writing.put(key)
+        then = writing.position
+        writing.put("a")
+        writing.put("b", live=False)
+        writing.put("e")
+        assert [one[:2] for one in storage.page(writing.bucket, "", then, 10, 0)] == [(key, 1) for key in "abcd"]
+        now = storage.page(writing.bucket, "", writing.position, 10, 1000)
+        assert now == [("a", 2, data(2)), ("c", 1, data(1)), ("d", 1, data(1)), ("e", 1, data(1))]
+
+    def test_a_page_goes_on_after_a_key_and_ends_at_its_limits(self, storage: ChangeStorage, writing: Writing) -> None:
+        for key in "abcd":
+            writing.put(key)
+        pages = [storage.page(writing.bucket, "a", 9, 2, 0), storage.page(writing.bucket, "", 9, 9, len(data(1)) + 1)]
+        assert [[one.key for one in page] for page in pages] == [["b", "c"], ["a", "b"]]
+
+    def test_the_log_of_one_bucket_ends_at_its_limits(self, storage: ChangeStorage, writing: Writing) -> None:
+        other = storage.bucket("user", "ssyncd", "other")
+        rows = [writing.row("a"), writing.row("b")._replace(bucket=other), writing.row("c"), writing.row("d")]
+        storage.append(rows, [])
+        assert [row.key for row in storage.since(writing.bucket, 0, 2, 9999)] == ["a", "c"]
+        assert [row.key for row in storage.since(writing.bucket, 1, 9, len(data(1)) + 1)] == ["c", "d"]
+        assert [row.key for row in storage.since(other, 0, 9, 9999)] == ["b"]
+
+    def test_runs_begin_where_the_log_stands(self, storage: ChangeStorage, writing: Writing) -> None:
+        writing.put("a")
+        assert storage.start_run("11111111") == 1
+        assert storage.start_run("22222222") == 1
+        assert storage.runs() == [(0, "0badcafe"), (2, "22222222")]
+
+    def test_versions_no_longer_kept_lose_their_data_after_a_while(
+        self, storage: ChangeStorage, writing: Writing
+    ) -> None:
+        old = NOW - THIN_AFTER - 1
+        for _ in range(31):
+            writing.put("a", at=old)
+        writing.put("a", at=NOW)
+        held = [v for v in range(1, 33) if storage.version(writing.bucket, "a", v) is not None]
+        # 1 made the object: it is its own diff. 21 is the newest 10k+1 below the three newest.
+        assert held == [1, 21, 30, 31, 32]
+        assert len(storage.since(writing.bucket, 0, 99, 10**6)) == 32
+
+    def test_young_versions_keep_their_data(self, storage: ChangeStorage, writing: Writing) -> None:
+        for _ in range(32):
+            writing.put("a")
+        assert all(storage.version(writing.bucket, "a", version) for version in range(1, 33))
+
+    def test_pruning_forgets_old_changes_but_no_kept_version(self, storage: ChangeStorage, writing: Writing) -> None:
+        for _ in range(6):
+            writing.put("a", at=NOW - 100)
+        writing.put("b", at=NOW - 100)
+        writing.put("a", at=NOW)
+        storage.append([], [Settled(writing.bucket, "old", NOW - 100), Settled(writing.bucket, "new", NOW)])
+        steps = []
+        while looked := storage.prune(NOW - 50, 2):
+            steps.append(looked)
+        assert sum(steps) == 7
+        # 1 is of the form 10k+1; 5, 6, 7 are the newest three.
+        assert [v for v in range(1, 8) if storage.version(writing.bucket, "a", v)] == [1, 5, 6, 7]
+        assert storage.floor(writing.bucket) == 4
+        assert storage.current(writing.bucket, "b") == (1, data(1))
+        assert storage.known_ccids(writing.bucket, ["old", "new", "c2", "c6"]) == {"new", "c6"}
+
+    def test_pruning_leaves_a_young_log_alone(self, storage: ChangeStorage, writing: Writing) -> None:
+        for _ in range(9):
+            writing.put("a")
+        assert storage.prune(NOW, 100) == 0
+        assert storage.floor(writing.bucket) == 0
+        assert len(storage.since(writing.bucket, 0, 99, 10**6)) == 9
+
+    def test_the_collector_sees_every_kept_version(self, storage: ChangeStorage, writing: Writing) -> None:
+        for key in ("a", "a", "b"):
+            writing.put(key)
+        writing.put("b", live=False)
+        assert sorted(storage.versions(writing.bucket)) == sorted([data(1), data(2), data(1)])
+
+
+def a_token(number: int, device: str = "laptop", app: str = "ssyncd") -> Token:
+    return Token(b"%032d" % number, "u1", "bob", app, device, NOW + number, NOW)
+
+
+class AccountsContract:
+    @pytest.fixture
+    def bob(self, storage: AccountStorage) -> User:
+        bob = User("u1", "bob", "hash")
+        assert storage.add_user(bob, NOW)
+        return bob
+
+    def test_a_name_is_taken_whatever_its_case(self, storage: AccountStorage, bob: User) -> None:
+        assert not storage.add_user(User("u2", "BOB", "other"), NOW)
+        assert storage.user("Bob") == bob
+        assert storage.users() == [bob]
+
+    def test_an_unknown_name_is_nobody(self, storage: AccountStorage) -> None:
+        assert storage.user("nobody") is None
+        assert storage.users() == []
+
+    def test_a_password_and_a_name_can_change_but_not_the_id(self, storage: AccountStorage, bob: User) -> None:
+        storage.add_user(User("u2", "eve", "hash"), NOW)
+        storage.set_password(bob.id, "new")
+        assert storage.rename(bob.id, "robert")
+        assert storage.rename(bob.id, "Robert")
+        assert not storage.rename(bob.id, "Eve")
+        assert storage.user("robert") == User("u1", "Robert", "new")
+
+    def test_tokens_are_listed_oldest_first_by_app(self, storage: AccountStorage, bob: User) -> None:
+        mine, other = a_token(2), a_token(1, app="notes")
+        storage.add_token(mine)
+        storage.add_token(other)
+        assert storage.token(mine.digest) == mine
+        assert storage.tokens(bob.id) == [other, mine]
+        assert storage.tokens(bob.id, "ssyncd") == [mine]
+        assert storage.token(b"unknown") is None
+
+    def test_a_removed_token_is_unknown(self, storage: AccountStorage, bob: User) -> None:
+        storage.add_token(a_token(1))
+        storage.add_token(a_token(2))
+        storage.remove_tokens([a_token(1).digest, b"unknown"])
+        assert storage.tokens(bob.id) == [a_token(2)]
+
+    def test_use_is_noted_and_never_goes_back(self, storage: AccountStorage, bob: User) -> None:
+        storage.add_token(a_token(1))
+        storage.touch_tokens({a_token(1).digest: NOW + 9, b"unknown": NOW})
+        storage.touch_tokens({a_token(1).digest: NOW + 5})
+        assert [token.used for token in storage.tokens(bob.id)] == [NOW + 9]
+
+    def test_a_removed_user_takes_the_tokens_along(self, storage: AccountStorage, bob: User) -> None:
+        storage.add_token(a_token(1))
+        storage.remove_user(bob.id)
+        storage.remove_user("unknown")
+        assert storage.user("bob") is None
+        assert storage.token(a_token(1).digest) is None

@@ -1,0 +1,133 @@
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ssyncd.errors import StateError, UsageError
+from ssyncd.server.storage import sqlite
+from ssyncd.server.storage.base import Retention, Settled
+from ssyncd.server.storage.connections import Database
+from ssyncd.server.storage.opening import open_database
+from ssyncd.server.storage.sqlite import SqliteChanges
+from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
+from tests.server.contract_storage import NOW, RETENTION, AccountsContract, ChangesContract, Writing
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(tmp_path, None)
+    yield database
+    database.close()
+
+
+class TestSqliteChanges(ChangesContract):
+    @pytest.fixture
+    def storage(self, database: Database) -> SqliteChanges:
+        return SqliteChanges(database, RETENTION)
+
+    def test_a_failed_append_adds_nothing(self, storage: SqliteChanges, writing: Writing) -> None:
+        row = writing.put("a")
+        with pytest.raises(StateError):
+            storage.append([writing.row("b"), row], [Settled(writing.bucket, "x", NOW)])
+        assert storage.heads(writing.bucket, ["b"]) == {}
+        assert storage.known_ccids(writing.bucket, ["x"]) == set()
+
+    def test_positions_never_go_back_when_an_account_goes(self, storage: SqliteChanges, database: Database) -> None:
+        accounts = SqliteAccounts(database)
+        writing = Writing(storage, storage.bucket("gone", "ssyncd", "notes"))
+        for key in "abcde":
+            writing.put(key)
+        accounts.remove_user("gone")
+        while storage.prune(0, 2):
+            pass
+        assert storage.head(writing.bucket) == 0
+        assert storage.all_buckets() == []
+        assert storage.start_run("11111111") == 5
+        assert storage.bucket("gone", "ssyncd", "notes") != writing.bucket
+
+    def test_a_reader_on_another_thread_is_not_held_up_by_the_writer(
+        self, storage: SqliteChanges, writing: Writing, database: Database
+    ) -> None:
+        writing.put("a")
+        found = []
+        with database.transaction() as connection:
+            connection.execute("DELETE FROM changes")
+            reader = threading.Thread(target=lambda: found.append(storage.current(writing.bucket, "a")))
+            reader.start()
+            reader.join(10)
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN")
+        assert found
+        assert found[0] is not None
+
+
+class TestSqliteAccounts(AccountsContract):
+    @pytest.fixture
+    def storage(self, database: Database) -> SqliteAccounts:
+        return SqliteAccounts(database)
+
+
+def test_everything_is_still_there_after_opening_again(tmp_path: Path) -> None:
+    first = SqliteChanges(open_database(tmp_path, None))
+    row = Writing(first, first.bucket("user", "ssyncd", "notes")).put("a")
+    first.close()
+    second = SqliteChanges(open_database(tmp_path, None))
+    assert second.since(row.bucket, 0, 10, 1000) == [row]
+    assert second.start_run("11111111") == 1
+    assert second.runs() == [(0, "0badcafe"), (2, "11111111")]
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (sqlite._HEADS, ('["a"]', 1)),
+        (sqlite._CCIDS, ('["a"]', 1)),
+        (sqlite._KEYS, (1, "", 9, 9)),
+        (sqlite._OBJECTS, (1, "", 9, 9)),
+        (sqlite._SINCE, (1, 0, 9)),
+        (sqlite._CURRENT, (1, "a")),
+        (sqlite._OLDEST, (0, 9)),
+        (sqlite._THICK, (1, "a", 9, 9)),
+    ],
+)
+def test_no_query_walks_the_table_or_a_whole_bucket_by_the_wrong_index(
+    database: Database, query: str, values: tuple[object, ...]
+) -> None:
+    with database.work() as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    assert not [step for step in plan if step.startswith(("SCAN changes", "SCAN c", "SCAN settled", "USE TEMP"))]
+    if query == sqlite._CCIDS:
+        assert any("changes_by_ccid (ccid=? AND bucket=?)" in step for step in plan)
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "server.db").write_bytes(b"something else entirely" * 100)
+    with pytest.raises(StateError, match=r"server\.db: file is not a database"):
+        open_database(tmp_path, None)
+
+
+def test_a_database_from_the_future_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "server.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StateError, match="newer"):
+        open_database(tmp_path, None)
+
+
+def test_the_database_is_for_its_owner_only(tmp_path: Path, database: Database) -> None:
+    SqliteChanges(database, Retention()).start_run("0badcafe")
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(("url", "text"), [("postgres://host/db", "not built yet"), ("what://ever", "neither")])
+def test_a_database_that_is_not_built_is_refused(tmp_path: Path, url: str, text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        open_database(tmp_path, url)
+
+
+def test_another_file_can_be_named(tmp_path: Path) -> None:
+    open_database(tmp_path, f"sqlite:{tmp_path}/elsewhere.db").close()
+    assert (tmp_path / "elsewhere.db").exists()

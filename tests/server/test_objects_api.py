@@ -1,0 +1,191 @@
+"""Objects and changes over HTTP: number 38 of "Server MUST"."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.running import Answer, Running, sets, told
+
+VERSION = "X-Simperium-Version"
+
+
+async def call(server: Running, method: str, path: str, body: Any = None, **query: str) -> Answer:
+    data = None if body is None else json.dumps(body)
+    return await server.call(method, f"/1/ssyncd/notes/{path}", data=data, params=query)
+
+
+def test_38_an_object_is_made_read_changed_and_removed(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        assert (await call(server, "GET", "i/k")).status == 404
+        made = await call(server, "POST", "i/k", {"a": 1, "t": "x"})
+        assert (made.status, made.headers[VERSION], made.body) == (200, "1", b"")
+        merged = await call(server, "POST", "i/k", {"b": 2}, response="1")
+        assert (merged.headers[VERSION], merged.json()) == ("2", {"a": 1, "t": "x", "b": 2})
+        replaced = await call(server, "POST", "i/k", {"c": 3}, replace="1", response="1")
+        assert (replaced.headers[VERSION], replaced.json()) == ("3", {"c": 3})
+        old = await call(server, "GET", "i/k/v/1")
+        assert (old.headers[VERSION], old.json()) == ("1", {"a": 1, "t": "x"})
+        removed = await call(server, "DELETE", "i/k")
+        assert (removed.status, removed.headers[VERSION], removed.body) == (200, "4", b"")
+        assert [(await call(server, method, "i/k")).status for method in ("GET", "DELETE")] == [404, 404]
+        again = await call(server, "POST", "i/k", {"d": 4}, replace="1")
+        assert again.headers[VERSION] == "5"
+
+    told(tmp_path, story)
+
+
+def test_38_a_post_to_an_old_version_is_merged_with_what_came_since(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        await call(server, "POST", "i/k", {"t": "AC", "n": 1})
+        await call(server, "POST", "i/k/v/1", {"t": "ABC"})
+        merged = await call(server, "POST", "i/k/v/1", {"t": "ACD"}, response="1")
+        assert (merged.headers[VERSION], merged.json()) == ("3", {"t": "ABCD", "n": 1})
+        assert (await call(server, "POST", "i/k/v/9", {"t": "x"})).status == 404
+        assert (await call(server, "DELETE", "i/k/v/1")).status == 404
+        assert (await call(server, "DELETE", "i/k/v/3")).headers[VERSION] == "4"
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "query", "status"),
+    [
+        ("i/k", {"n": 1}, {}, 412),
+        ("i/k", {"n": 1}, {"replace": "1"}, 412),
+        ("i/k/v/1", {}, {}, 412),
+        ("i/k", {"n": 2}, {"ccid": "used"}, 409),
+        ("i/k", {"n": 2}, {"ccid": "no/ccid"}, 400),
+        ("i/k", {"t": "x" * 2000}, {}, 413),
+        ("i/k", [1], {}, 400),
+        ("i/k", "text", {}, 400),
+        ("i/no%20key", {"n": 1}, {}, 400),
+        ("i/" + "x" * 257, {"n": 1}, {}, 400),
+        ("i/k/v/x", {"n": 1}, {}, 404),
+    ],
+)
+def test_38_refusals_are_json_with_the_fitting_status(
+    tmp_path: Path, path: str, body: Any, query: Any, status: int
+) -> None:
+    async def story(server: Running) -> None:
+        await call(server, "POST", "i/k", {"n": 1}, ccid="used")
+        answer = await call(server, "POST", path, body, **query)
+        assert answer.status == status
+        assert answer.json()["code"] == status
+        assert (await call(server, "GET", "i/k")).json() == {"n": 1}
+
+    told(tmp_path, story, object_limit=1000)
+
+
+def test_38_changes_go_from_http_to_sockets_and_back(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        socket = await server.live()
+        await call(server, "POST", "i/k", {"n": 1}, clientid="web", ccid="c1")
+        heard = await socket.one()
+        assert (heard["clientid"], heard["ccids"], heard["v"]) == ("web", ["c1"], sets(n=1))
+        await socket.put("k", {"n": {"o": "r", "v": 2}}, 1)
+        assert (await call(server, "GET", "i/k")).json() == {"n": 2}
+
+    told(tmp_path, story)
+
+
+def test_38_the_index_is_paged(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        for key in "abc":
+            await call(server, "POST", f"i/{key}", {"n": key})
+        first = (await call(server, "GET", "index", limit="2", data="1")).json()
+        assert first["index"] == [{"id": "a", "v": 1, "d": {"n": "a"}}, {"id": "b", "v": 1, "d": {"n": "b"}}]
+        assert first["count"] == 2
+        second = (await call(server, "GET", "index", limit="2", mark=first["mark"])).json()
+        assert second["index"] == [{"id": "c", "v": 1}]
+        assert "mark" not in second
+        assert second["current"] == first["current"]
+        assert (await call(server, "GET", "index", limit="-1", mark="junk")).status == 200
+
+    told(tmp_path, story)
+
+
+def test_38_changes_after_a_cv_come_at_once_or_when_there_are_some(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        cv = ((await call(server, "GET", "index")).json())["current"]
+        poll = asyncio.create_task(call(server, "GET", "changes", cv=cv))
+        socket = await server.live()
+        await socket.put("k", sets(n=1))
+        (found,) = (await poll).json()
+        assert found["id"] == "k"
+        assert (await call(server, "GET", "changes", cv=cv)).json() == [found]
+        assert (await call(server, "GET", "changes")).json() == [found]
+        assert (await call(server, "GET", "changes", cv="unknown")).status == 404
+
+    told(tmp_path, story)
+
+
+def test_38_a_list_of_changes_is_answered_one_by_one(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        changes = [
+            {"id": "k", "o": "M", "ccid": "1", "v": sets(n=1)},
+            {"id": "k", "o": "M", "ccid": "2", "v": sets(n=1), "sv": 1},
+            {"id": "no key", "o": "M", "ccid": "3", "v": {}},
+            {"id": "k", "o": "-", "ccid": "4"},
+        ]
+        answers = (await call(server, "POST", "changes", changes, clientid="web", wait="1")).json()
+        assert [(one["ccids"], one.get("error"), one.get("ev")) for one in answers] == [
+            (["1"], None, 1),
+            (["2"], 412, None),
+            (["3"], 400, None),
+            (["4"], None, 2),
+        ]
+        later = [{"id": "j", "o": "M", "ccid": "5", "v": {}}]
+        assert (await call(server, "POST", "changes", later)).json() == []
+        assert (await call(server, "GET", "i/j")).status == 200
+        assert (await call(server, "POST", "changes", {})).status == 400
+
+    told(tmp_path, story)
+
+
+def test_38_an_admin_sees_the_changes_of_all_users(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        server.accounts.add("eve", "secret")
+        eve = server.accounts.token("eve")
+        await call(server, "POST", "i/k", {"n": 1}, clientid="one")
+        await server.call("POST", "/1/ssyncd/notes/i/k", eve, data='{"n":2}', params={"clientid": "two"})
+        await call(server, "DELETE", "i/k", clientid="one")
+        assert (await call(server, "GET", "all")).status == 403
+        admin = server.accounts.token("bob", "admin", admin=True)
+
+        async def all_changes(**query: str) -> Any:
+            return (await server.call("GET", "/1/ssyncd/notes/all", admin, params=query)).json()
+
+        found = await all_changes(data="1")
+        users = {one["id"].split("/")[0] for one in found}
+        assert len(users) == 2
+        assert [(one["id"].split("/")[1], one["d"]) for one in found] == [("k", {"n": 1}), ("k", {"n": 2}), ("k", None)]
+        assert await all_changes(cv=found[1]["cv"], data="1") == found[2:]
+        assert [one["clientid"] for one in await all_changes(skip_clientid="one")] == ["two"]
+        assert len(await all_changes(batch="1")) == 1
+
+    told(tmp_path, story)
+
+
+def test_38_buckets_and_user(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        await server.live(bucket="tags")
+        await call(server, "GET", "index")
+        assert (await server.call("GET", "/1/ssyncd/buckets")).json() == {
+            "buckets": [{"name": "notes"}, {"name": "tags"}]
+        }
+        assert ((await server.call("GET", "/1/ssyncd/user")).json())["username"] == "bob"
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("path", ["i/k", "index", "changes", "all", "i/k/v/1"])
+def test_nothing_is_told_without_a_token(tmp_path: Path, path: str) -> None:
+    async def story(server: Running) -> None:
+        for token in ("", "x" * 40):
+            answer = await server.call("GET", f"/1/ssyncd/notes/{path}", headers={"X-Simperium-Token": token})
+            assert (answer.status, answer.json()["code"]) == (401, 401)
+
+    told(tmp_path, story)
