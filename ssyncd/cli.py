@@ -1,0 +1,93 @@
+"""The `ssyncd` command. Errors become one line and an exit code here; each command is a few lines in `ssyncd.commands`.
+
+Only click is imported before a command runs, so that `ssyncd --help` is quick.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ssyncd import __version__
+from ssyncd.commands import asking, running, serving, signing, system
+from ssyncd.commands.invocation import Invocation
+from ssyncd.errors import (
+    BusyError,
+    Exit,
+    NetworkError,
+    RefusedError,
+    SignInError,
+    SsyncdError,
+    StateError,
+    UsageError,
+)
+
+_INTERRUPTED = 130  # what shells report for a program ended by SIGINT
+# What to do about it, where the error's own text does not say; the first class that fits.
+_ADVICE: tuple[tuple[type[SsyncdError], str], ...] = (
+    (SignInError, "ssyncd login URL --user NAME"),
+    (BusyError, "end the other one, or ask it: ssyncd status"),
+    (RefusedError, ""),
+    (NetworkError, "check the URL and whether the server runs"),
+    (StateError, "move the file away to start anew; nothing in your folder is lost"),
+    (UsageError, ""),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file instead of the user's own.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more; show a traceback with an error.")
+@click.version_option(__version__, prog_name="ssyncd")
+@click.pass_context
+def cli(context: click.Context, config: Path | None, verbose: bool) -> None:
+    """Keep folders the same on all your machines, through a server you own."""
+    from ssyncd.installation import Installation
+    from ssyncd.places import find
+
+    context.obj = Invocation(Installation(find(config and config.absolute())), verbose)
+
+
+for command in (*running.COMMANDS, *asking.COMMANDS, *signing.COMMANDS, *serving.COMMANDS, *system.COMMANDS):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = bool({"-v", "--verbose"} & set(words))
+    try:
+        result = cli.main(words, prog_name="ssyncd", standalone_mode=False)
+        return int(result) if isinstance(result, int) else Exit.OK
+    except SsyncdError as error:
+        return _failed(sentence(error), error.exit_code, verbose)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "ssyncd"
+        return _failed(f"{error.format_message().rstrip('.')}: {where} --help", Exit.USAGE, False)
+    except (click.Abort, KeyboardInterrupt):
+        return _failed("interrupted", _INTERRUPTED, False)
+    except BrokenPipeError:
+        # Nobody reads on; without this Python complains about the same thing while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except Exception as error:  # noqa: BLE001 - the top of the main thread: people get one line
+        return _failed(
+            f"internal error: {error!r}: please report it, with what `ssyncd -v` shows", Exit.FAILED, verbose
+        )
+
+
+def sentence(error: SsyncdError) -> str:
+    """What happened, and what to do."""
+    advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), "")
+    return f"{error}: {advice}" if advice and advice not in str(error) else str(error)
+
+
+def _failed(text: str, code: int, verbose: bool) -> int:
+    from ssyncd.wording import shown
+
+    if verbose:
+        traceback.print_exc()
+    click.echo(f"ssyncd: {shown(text)}", err=True)
+    return code

@@ -1,0 +1,136 @@
+"""What running daemons are asked: status, wait, pause, resume, approve, conflicts, history, restore, verify, stop."""
+
+from pathlib import Path
+
+import click
+
+from ssyncd.commands import output
+from ssyncd.commands.invocation import Invocation
+from ssyncd.errors import Exit, NotRunningError
+
+_FOLDER = click.argument("folder", required=False)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.command()
+@_FOLDER
+@_JSON
+@click.pass_obj
+def status(invocation: Invocation, folder: str | None, as_json: bool) -> int:
+    """Show each folder: what is synced, what is pending and why, conflicts, holds, the last error."""
+    from ssyncd.commands.finding import folders, statuses
+
+    runtime = invocation.installation.places.runtime
+    if as_json and folder is None:
+        daemons = [one.to_json() for _, one in statuses(runtime)]
+        output.say_json({"daemons": daemons})
+        return Exit.OK if daemons else Exit.NOT_RUNNING
+    found = folders(runtime, folder)
+    if as_json:
+        chosen = {one.folder.path for one in found}
+        output.say_json({"daemons": [_only(one.to_json(), chosen) for _, one in statuses(runtime)]})
+    else:
+        output.say_status([one.folder for one in found])
+    return Exit.OK
+
+
+def _only(daemon: dict[str, object], paths: set[str]) -> dict[str, object]:
+    folders = daemon["folders"]
+    assert isinstance(folders, tuple | list)
+    return {**daemon, "folders": [folder for folder in folders if folder["path"] in paths]}
+
+
+@click.command()
+@_FOLDER
+@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(0), help="Give up after this long; exit code 3.")
+@click.pass_obj
+def wait(invocation: Invocation, folder: str | None, timeout: float | None) -> int:
+    """Wait until FOLDER (or every folder) is in sync. 0: it is; 3: not in time; 6: held; 8: no daemon has it."""
+    from ssyncd.commands import finding
+    from ssyncd.progress import sentence
+
+    ends = finding.wait(finding.folders(invocation.installation.places.runtime, folder), "wait", timeout)
+    for one, code in ends:
+        if code is not Exit.OK:
+            output.note(sentence(one))
+    return finding.worst(code for _, code in ends)
+
+
+def _for_folders(command: str, summary: str) -> click.Command:
+    @click.command(command, help=summary)
+    @_FOLDER
+    @_JSON
+    @click.pass_obj
+    def run(invocation: Invocation, folder: str | None, as_json: bool) -> int:
+        from ssyncd.commands.finding import folders
+
+        found = folders(invocation.installation.places.runtime, folder)
+        _print([answer for one in found for answer in one.request(command)], as_json)
+        return Exit.OK
+
+    return run
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@_JSON
+@click.pass_obj
+def history(invocation: Invocation, path: Path, as_json: bool) -> int:
+    """List the versions of PATH that the server keeps."""
+    from ssyncd.commands.finding import with_path
+
+    found, inside = with_path(invocation.installation.places.runtime, path)
+    _print(found.request("history", path=inside), as_json)
+    return Exit.OK
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--version", type=click.IntRange(1), required=True, help="Which one, as `ssyncd history PATH` numbers them."
+)
+@_JSON
+@click.pass_obj
+def restore(invocation: Invocation, path: Path, version: int, as_json: bool) -> int:
+    """Bring PATH back to an earlier version; what is there now stays in the history."""
+    from ssyncd.commands.finding import with_path
+
+    found, inside = with_path(invocation.installation.places.runtime, path)
+    _print(found.request("restore", path=inside, version=str(version)), as_json)
+    return Exit.OK
+
+
+@click.command()
+@click.pass_obj
+def stop(invocation: Invocation) -> int:
+    """End every running daemon of this user."""
+    from ssyncd.control import ask, daemons
+
+    found = daemons(invocation.installation.places.runtime)
+    if not found:
+        raise NotRunningError("no daemon runs")
+    for socket in found:
+        ask(socket, {"command": "stop"})
+    return Exit.OK
+
+
+def _print(answers: list[dict[str, object]], as_json: bool) -> None:
+    if as_json:
+        output.say_json({"folders": answers})
+        return
+    for answer in answers:
+        output.say_answer(answer)
+
+
+COMMANDS = (
+    status,
+    wait,
+    _for_folders("pause", "Stop sending and receiving, until `ssyncd resume`."),
+    _for_folders("resume", "Go on after `ssyncd pause`."),
+    _for_folders("approve", "Let a held plan go on: delete what `ssyncd status` says."),
+    _for_folders("conflicts", "List the conflict copies."),
+    history,
+    restore,
+    _for_folders("verify", "Read every file again and compare it with what was synced."),
+    stop,
+)

@@ -1,0 +1,41 @@
+"""What every command is given."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssyncd.daemon import Watcher
+    from ssyncd.installation import Installation
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Where everything of this user is, and how much to say."""
+
+    installation: "Installation"
+    verbose: bool
+
+    @property
+    def level(self) -> str:
+        return "debug" if self.verbose else self.installation.config.log_level
+
+    @contextmanager
+    def watching(self) -> Iterator["Watcher"]:
+        """What shows how folders are, while they run: bars on a terminal, else log lines."""
+        from ssyncd import log
+        from ssyncd.commands.output import console
+        from ssyncd.progress import Bars, ConsoleHandler, LogLines
+
+        screen = console(stderr=True)
+        if not screen.is_terminal:
+            log.set_up(self.level)
+            yield LogLines()
+            return
+        log.set_up(self.level, handler=ConsoleHandler(screen))
+        bars = Bars(screen)
+        try:
+            yield bars
+        finally:
+            bars.close()

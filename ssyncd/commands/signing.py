@@ -1,0 +1,106 @@
+"""login, logout, devices: this machine's account at a server."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import click
+
+from ssyncd.commands import output
+from ssyncd.commands.invocation import Invocation
+from ssyncd.commands.passwords import known_password
+from ssyncd.errors import Exit, NetworkError, SignInError, UsageError
+
+if TYPE_CHECKING:
+    from ssyncd.installation import Installation
+    from ssyncd.network.login import Account
+
+
+@click.command()
+@click.argument("url")
+@click.option("--user", required=True, metavar="NAME", help="Account on the server.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.pass_obj
+def login(invocation: Invocation, url: str, user: str, password_stdin: bool) -> int:
+    """Sign this machine in at the server at URL; folders go through it from then on."""
+    from ssyncd.network.login import Service, sign_in
+
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{url}: must start with https:// or http://")
+    installation = invocation.installation
+    settings = installation.config.server
+    password = known_password(user, password_stdin)
+    service = Service(settings.app, settings.api_key, settings.ca_file)
+    account = sign_in(url, user, password, installation.config.device_name, service)
+    installation.keep(account)
+    if account.exposed:
+        output.note(f"warning: {account.url} has no TLS: whoever is on the way can read your files")
+    output.say(f"signed in at {account.url} as {account.user}")
+    return Exit.OK
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.pass_obj
+def logout(invocation: Invocation, url: str | None) -> int:
+    """End this machine's access to the server (the current one without URL), and forget it here."""
+    from ssyncd.network import login as network
+
+    installation = invocation.installation
+    account = _account(installation, url)
+    try:
+        network.logout(account, installation.config.server.ca_file)
+    except (NetworkError, SignInError) as error:
+        output.note(f"the server was not told: {error}")
+    installation.credentials.remove(account.url)
+    output.say(f"signed out at {account.url}")
+    return Exit.OK
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.pass_context
+def devices(context: click.Context, as_json: bool) -> int:
+    """List the machines that have access to the account."""
+    if context.invoked_subcommand is not None:
+        return Exit.OK
+    from ssyncd.network import login as network
+
+    installation = context.obj.installation
+    listed = network.devices(_account(installation, None), installation.config.server.ca_file)
+    rows = [dataclasses.asdict(device) for device in listed]
+    if as_json:
+        output.say_json({"devices": rows})
+    else:
+        output.say_answer({"name": "devices", "devices": rows})
+    return Exit.OK
+
+
+@devices.command()
+@click.argument("name")
+@click.pass_obj
+def revoke(invocation: Invocation, name: str) -> int:
+    """End the access of the machine NAME."""
+    from ssyncd.network import login as network
+
+    installation = invocation.installation
+    if not network.revoke(_account(installation, None), name, installation.config.server.ca_file):
+        raise UsageError(f"{name}: no such device: ssyncd devices")
+    output.say(f"{name}: access ended")
+    return Exit.OK
+
+
+def _account(installation: "Installation", url: str | None) -> "Account":
+    """Of the server named, else the current one, else the built-in one while it runs."""
+    url = url or installation.server_url()
+    if url:
+        return installation.account(url)
+    from ssyncd import serving
+
+    with serving.election(installation.places.data):
+        found = serving.find(installation.places.data)
+    if found is None:
+        raise SignInError("this machine is signed in nowhere")
+    return installation.embedded_account(found.url)[0]
+
+
+COMMANDS = (login, logout, devices)

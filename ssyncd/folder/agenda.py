@@ -1,0 +1,82 @@
+"""What the control thread has to look at next: keys to plan, paths to look at, and both again at a later time."""
+
+import heapq
+from collections.abc import Iterable
+
+FIRST_DELAY = 0.05
+LONGEST_DELAY = 60.0
+LOUD = 3
+"""After so many failures in a row a key is named as trouble: a lost race with the user's own writing mends itself."""
+
+
+class Agenda:
+    """Times are those of the injected monotonic clock, in seconds."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.paths: dict[str, None] = {}
+        self.below: dict[str, str] = {}
+        self._later: list[tuple[float, str, bool]] = []
+        self._failures: dict[str, tuple[int, str]] = {}
+        self.waiting: set[tuple[str, bool]] = set()
+        """What is put off: keys, and paths (True)."""
+
+    def touch(self, *keys: str) -> None:
+        self.keys.update(keys)
+        self.keys.discard("")
+
+    def touch_all(self, keys: Iterable[str]) -> None:
+        self.keys.update(keys)
+        self.keys.discard("")
+
+    def look(self, path: str) -> None:
+        self.paths[path] = None
+
+    def look_below(self, path: str, reason: str) -> None:
+        self.below[path] = reason
+
+    def at(self, when: float, key: str, is_path: bool = False) -> None:
+        """Touch a key, or look at a path, at a time to come."""
+        if (key, is_path) not in self.waiting:
+            self.waiting.add((key, is_path))
+            heapq.heappush(self._later, (when, key, is_path))
+
+    def failed(self, key: str, reason: str, now: float, least: float = FIRST_DELAY) -> None:
+        """Something did not work for this key: again after a delay that doubles each time."""
+        count = self._failures.get(key, (0, ""))[0] + 1
+        self._failures[key] = count, reason
+        self.at(now + min(LONGEST_DELAY, max(least, FIRST_DELAY * 2.0 ** min(count, 16))), key)
+
+    def succeeded(self, key: str) -> None:
+        if self._failures:
+            self._failures.pop(key, None)
+
+    def troubles(self) -> dict[str, str]:
+        return {key: reason for key, (count, reason) in self._failures.items() if count >= LOUD}
+
+    def retry_all(self) -> None:
+        """Whatever waits for a later time is due now."""
+        while self._later:
+            self._pop()
+
+    def due(self, now: float) -> None:
+        """Take over what was put off until now."""
+        while self._later and self._later[0][0] <= now:
+            self._pop()
+
+    def _pop(self) -> None:
+        _, key, is_path = heapq.heappop(self._later)
+        self.waiting.discard((key, is_path))
+        if is_path:
+            self.look(key)
+        else:
+            self.touch(key)
+
+    @property
+    def next(self) -> float | None:
+        """When something put off comes due."""
+        return self._later[0][0] if self._later else None
+
+    @property
+    def empty(self) -> bool:
+        return not (self.keys or self.paths or self.below)

@@ -1,0 +1,248 @@
+"""Carrying out the steps of a plan on this disk. After each one the base says what was really done (design section 2)."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from ssyncd.disk.base import Disk, Stat
+from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
+from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.local import Local
+from ssyncd.folder.record import Record
+from ssyncd.folder.supply import Supply
+from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
+from ssyncd.planner.tree import Entry, Kind
+
+log = logging.getLogger(__name__)
+
+
+def step_key(step: Step) -> str:
+    if isinstance(step, Make | Replace | Conflict):
+        return step.entry.key
+    return step.new if isinstance(step, Rekey) else step.key
+
+
+class Applier:
+    """Does steps one by one; what fails is put off and looked at again, the rest goes on."""
+
+    def __init__(self, record: Record, disk: Disk, local: Local, supply: Supply, agenda: Agenda) -> None:
+        self.record = record
+        self.local = local
+        self.supply = supply
+        self.agenda = agenda
+        self._disk = disk
+        self._parked: set[str] = set()
+        self._doers: dict[type, Callable[..., None]] = {
+            Rekey: self._rekey,
+            Make: self._make,
+            Replace: self._replace,
+            Conflict: self._conflict,
+            Move: self._move,
+            Park: self._park,
+            SetExec: self._set_exec,
+            Remove: self._remove,
+        }
+
+    def apply(self, steps: list[Step]) -> list[Step]:
+        """Those that were done. New contents are all staged and made durable with one flush before the first is put in place."""
+        ready = [step for step in steps if self._supplied(step)]
+        if any(isinstance(step, Make | Replace | Conflict) and step.entry.kind is Kind.FILE for step in ready):
+            self._disk.flush()
+        return [step for step in ready if self._do(step)]
+
+    def _supplied(self, step: Step) -> bool:
+        """Whether nothing but the disk is needed for this step."""
+        if not isinstance(step, Make | Replace | Conflict) or step.entry.content is None:
+            return True
+        key, content = step.entry.key, step.entry.content
+        version = self.record.ghosts[key].version if key in self.record.ghosts else 0
+        try:
+            return self.supply.want(key, content, version)
+        except (ContentError, DiskError) as error:
+            self._failed(step, error)
+            return False
+
+    def _do(self, step: Step) -> bool:
+        try:
+            self._doers[type(step)](step)
+        except (ContentError, DiskError) as error:
+            self._failed(step, error)
+            return False
+        self.agenda.succeeded(step_key(step))
+        return True
+
+    def _failed(self, step: Step, error: ContentError | DiskError) -> None:
+        """The user was faster, or the disk does not let us: look, then plan again, later each time it happens again."""
+        key = step_key(step)
+        log.debug("%s: %s", step, error)
+        if isinstance(error, ChangedError | GoneError):
+            self.agenda.look(error.path)
+            if isinstance(step, Remove):
+                self.agenda.look_below(error.path, "it could not be removed")
+        reason = error.reason if isinstance(error, DiskError) else str(error)
+        self.agenda.failed(key, reason, self.local.clock.monotonic())
+
+    # Places.
+
+    def path(self, key: str) -> str:
+        path = self.record.local.path(key)
+        if path is None:
+            raise GoneError(key, "its directory is gone")
+        return path
+
+    def path_at(self, parent: str, name: str) -> str:
+        above = self.path(parent) if parent else ""
+        return f"{above}/{name}" if above else name
+
+    def _here(self, key: str) -> Entry:
+        """The local entry; an earlier step of the same plan may have found that it is gone."""
+        entry = self.record.local.get(key)
+        if entry is None:
+            raise GoneError(key, "it is not here any more")
+        return entry
+
+    def expected(self, key: str, path: str) -> Stat:
+        stat = self.record.stats.get(key)
+        if stat is None:
+            raise ChangedError(path, "it has not been looked at")
+        return stat
+
+    def make_extra(self, entry: Entry, tag: str = "") -> None:
+        """Something new here that the server does not have yet: a file staged under `tag`, or a link."""
+        path = self.path_at(*entry.place)
+        if entry.kind is Kind.FILE:
+            self._disk.flush()
+            self._put(entry, path, None, tag)
+        else:
+            self._done(entry, self._disk.make_link(path, entry.target, None))
+        self.agenda.touch(entry.key)
+
+    def _put(self, entry: Entry, path: str, expected: Stat | None, tag: str = "") -> None:
+        content = entry.content
+        assert content is not None
+        staged = self.supply.take(tag or entry.key, content.hash)
+        try:
+            stat = self._disk.put(staged, path, expected, content.mtime, entry.exec)
+        except BaseException:
+            staged.discard()
+            raise
+        self._done(entry, stat)
+
+    def _done(self, entry: Entry, stat: Stat) -> None:
+        self.local.scanner.done(entry, stat)
+        self.record.looked([entry.key])
+
+    # Steps.
+
+    def _rekey(self, step: Rekey) -> None:
+        self.local.scanner.rekey(step.old, step.new)
+        self.record.looked([step.old, step.new])
+        self.agenda.touch(step.old, step.new)
+        self.agenda.touch_all(self.record.local.children(step.new))
+
+    def _make(self, step: Make) -> None:
+        entry = step.entry
+        path = self.path_at(*entry.place)
+        if entry.kind is Kind.FILE:
+            self._put(entry, path, None)
+        elif entry.kind is Kind.LINK:
+            self._done(entry, self._disk.make_link(path, entry.target, None))
+        else:
+            self._done(entry, self._disk.make_dir(path))
+        remote = self.record.remote.get(entry.key)
+        self.record.set_base(remote if entry == remote and remote is not None else entry)
+        if entry == remote and remote is not None:
+            self.record.local.put(remote)
+
+    def _replace(self, step: Replace) -> None:
+        self._put_over(step.entry)
+        self._base_content(step.entry)
+
+    def _put_over(self, entry: Entry) -> None:
+        path = self.path(entry.key)
+        expected = self.expected(entry.key, path)
+        if entry.kind is Kind.FILE:
+            self._put(entry, path, expected)
+        else:
+            self._done(entry, self._disk.make_link(path, entry.target, expected))
+
+    def _base_content(self, entry: Entry) -> None:
+        """The content of this entry is the server's, and here."""
+        base = self.record.base.get(entry.key)
+        if base is None:
+            self.record.set_base(entry)
+        else:
+            self.record.set_base(replace(base, content=entry.content, target=entry.target, exec=entry.exec))
+
+    def _conflict(self, step: Conflict) -> None:
+        """Ours gets a second name first; only then the server's content takes its place. A crash between leaves both."""
+        ours = self._here(step.entry.key)
+        path = self.path(ours.key)
+        copy_path = self.path_at(ours.parent, step.copy)
+        stat = self._disk.copy(path, copy_path, self.expected(ours.key, path))
+        key = self.local.new_key(ours.parent, step.copy, ours.kind)
+        copy = replace(ours, key=key, name=step.copy)
+        self._done(copy, stat)
+        self.agenda.touch(key)
+        log.info("both sides changed %r: ours is kept as %r", path, step.copy)
+        self._put_over(step.entry)
+        self._base_content(step.entry)
+        # One name less for the same bytes: their ctime has changed.
+        after = self._disk.stat(copy_path)
+        if after is not None and after.same(stat):
+            self._done(copy, after)
+
+    def _move(self, step: Move) -> None:
+        entry = self._here(step.key)
+        target, path = self.path_at(step.parent, step.name), self.path(step.key)
+        if step.key in self._parked:
+            stat = self._disk.unpark(step.key, target)
+            self._parked.discard(step.key)
+        else:
+            stat = self._disk.move(path, target, self.expected(step.key, path))
+        if entry.kind is Kind.DIR:
+            self.local.moved(path, target)
+        self._done(replace(entry, parent=step.parent, name=step.name), stat)
+        base = self.record.base.get(step.key)
+        if base is not None:
+            self.record.set_base(replace(base, parent=step.parent, name=step.name))
+
+    def _park(self, step: Park) -> None:
+        path = self.path(step.key)
+        self._disk.park(path, step.key, self.expected(step.key, path))
+        self._parked.add(step.key)
+
+    def _set_exec(self, step: SetExec) -> None:
+        entry = self._here(step.key)
+        path = self.path(step.key)
+        self._done(replace(entry, exec=step.exec), self._disk.set_exec(path, step.exec, self.expected(step.key, path)))
+        base = self.record.base.get(step.key)
+        if base is not None:
+            self.record.set_base(replace(base, exec=step.exec))
+
+    def _remove(self, step: Remove) -> None:
+        entry = self.record.local.get(step.key)
+        path = self.path(step.key)
+        try:
+            self._disk.remove(path, step.key, self.expected(step.key, path))
+        except ChangedError:
+            if entry is None or entry.kind is not Kind.DIR or not self.local.make_husk(path):
+                raise
+        # What the tree still has inside is gone too: the user was faster.
+        for key in (*self.record.local.below(step.key), step.key):
+            self.local.scanner.gone(key)
+            self.agenda.touch(key)
+        self.record.drop_base(step.key)
+        if entry is not None:
+            self.agenda.touch(entry.parent)
+
+    def unpark_all(self) -> None:
+        """Steps that were to free a place failed: what was moved aside goes back to where it was."""
+        for key in list(self._parked):
+            entry = self.record.local.get(key)
+            self._parked.discard(key)
+            if entry is not None:
+                try:
+                    self._done(entry, self._disk.unpark(key, self.path(key)))
+                except DiskError as error:
+                    log.warning("%s could not be moved back yet: %s", entry.name, error)

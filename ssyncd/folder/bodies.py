@@ -1,0 +1,40 @@
+"""The bytes (or chunk rows) of contents on their way, so that what just came or was just read need not be had again."""
+
+from collections import OrderedDict
+
+from ssyncd.content.body import Body
+
+ROW_COST = 120
+"""About what a row of a chunk list takes in memory, in bytes."""
+
+
+class Bodies:
+    """By content hash; at most `limit` bytes, the least recently used go first."""
+
+    def __init__(self, limit: int = 48 * 1024 * 1024) -> None:
+        self._bodies: OrderedDict[str, Body] = OrderedDict()
+        self._limit = limit
+        self._size = 0
+
+    def add(self, hash: str, body: Body) -> None:
+        self.drop(hash)
+        self._bodies[hash] = body
+        self._size += _cost(body)
+        while self._size > self._limit and len(self._bodies) > 1:
+            _, oldest = self._bodies.popitem(last=False)
+            self._size -= _cost(oldest)
+
+    def get(self, hash: str) -> Body | None:
+        body = self._bodies.get(hash)
+        if body is not None:
+            self._bodies.move_to_end(hash)
+        return body
+
+    def drop(self, hash: str) -> None:
+        body = self._bodies.pop(hash, None)
+        if body is not None:
+            self._size -= _cost(body)
+
+
+def _cost(body: Body) -> int:
+    return len(body.data or b"") + ROW_COST * (1 + len(body.chunks) + len(body.list))

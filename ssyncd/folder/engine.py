@@ -1,0 +1,334 @@
+"""One folder's control: what comes in changes the trees, the trees make a plan, the plan is carried out. No thread, no waiting.
+
+`handle` takes one value from the inbox; `work` does one round and tells when the next is due. Whoever calls them (a thread,
+a simulation) calls them one after another.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ssyncd.disk.base import Disk
+from ssyncd.errors import DiskError, NetworkError, ProtocolError, RootError, SignInError, SsyncdError, StateError
+from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.apply import Applier, step_key
+from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.entries import WHOLE
+from ssyncd.folder.holds import GATHER, Holds
+from ssyncd.folder.local import Local
+from ssyncd.folder.overtaken import Overtaken
+from ssyncd.folder.record import Record
+from ssyncd.folder.remote import Remote
+from ssyncd.folder.send import Sender
+from ssyncd.folder.settings import Clock, Direction, FolderSettings
+from ssyncd.folder.supply import Supply
+from ssyncd.network.base import Closed, Connection, Opened, Received
+from ssyncd.planner.plan import Plan, Rekey
+from ssyncd.planner.planner import plan
+from ssyncd.protocol import events
+from ssyncd.protocol.channel import Channel
+from ssyncd.protocol.messages import Authorized, Denied, Init, parse_frame
+from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
+
+log = logging.getLogger(__name__)
+
+BATCH = 2000
+"""Keys planned in one round, so that a round stays short."""
+REFUSALS = {
+    400: "the server does not accept it",
+    401: "the server does not allow it",
+    413: "it is larger than the server accepts",
+}
+LONG_REFUSAL = 300.0
+AGAIN = 5.0
+"""Seconds until a connection that was of no use is made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What the engine stands on, all handed in."""
+
+    disk: Disk
+    connection: Connection
+    transfers: Transfers
+    random_key: Callable[[], str]
+    clock: Clock = field(default_factory=Clock)
+
+
+class Engine:
+    """`record` holds the trees. After `failure` is set (signed out) nothing more happens."""
+
+    def __init__(self, settings: FolderSettings, edge: Edge, record: Record, init: Init, window: int) -> None:
+        self.settings = settings
+        self.edge = edge
+        self.record = record
+        self.agenda = Agenda()
+        self.online = False
+        self.caught_up = False
+        self._again_at: float | None = None
+        self._moved_on = False
+        self.paused = False
+        self.failure: SsyncdError | None = None
+        self.last_error = ""
+        self.waiting: dict[str, str] = {}
+        self.channel = Channel(init, record, whole=WHOLE, window=window)
+        bodies = Bodies()
+        self.local = Local(record, edge.disk, edge.transfers, bodies, self.agenda, settings)
+        self.remote = Remote(record, bodies, self.agenda)
+        self.supply = Supply(record, edge.disk, edge.transfers, bodies, self.channel.ask_version)
+        self.applier = Applier(record, edge.disk, self.local, self.supply, self.agenda)
+        self.sender = Sender(record, edge.disk, edge.transfers, bodies, self.agenda, self.channel)
+        self.overtaken = Overtaken(self.applier, self.channel.ask_version)
+        self.holds = Holds(record, settings)
+        self._hand_in()
+        self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
+
+    def _hand_in(self) -> None:
+        self.local.clock = self.sender.clock = self.edge.clock
+        self.local.random_key = self.sender.random_key = self.edge.random_key
+        self.sender.device = self.settings.device
+
+    def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            Opened: self._opened,
+            Received: self._received,
+            Closed: self._closed,
+            list: self.local.hint,
+            ReadDone: self.local.read_done,
+            Uploaded: self._uploaded,
+            Fetched: self._fetched,
+            JobFailed: self._job_failed,
+            Authorized: lambda _: None,
+            Denied: self._denied,
+            events.Updated: self.remote.updated,
+            events.Indexed: self._indexed,
+            events.CaughtUp: self._caught_up,
+            events.Settled: lambda event: self.agenda.touch(event.sent.key),
+            events.Unanswered: lambda event: self.agenda.touch(event.sent.key),
+            events.Refused: self._refused,
+            events.Delayed: lambda event: self.agenda.touch(event.sent.key),
+            events.VersionArrived: self._version_arrived,
+            events.Reset: lambda _: log.warning("the server does not know where we left off: comparing everything"),
+        }
+
+    def begin(self) -> None:
+        """Look at the whole folder. RootError if this is not the folder that the trees tell of."""
+        folder = self.record.meta.get("folder")
+        if folder is not None and folder != self.edge.disk.identity and len(self.record.base):
+            raise RootError("this is not the folder that was synced before: its marker is missing or another's")
+        self.record.set_meta("folder", self.edge.disk.identity)
+        self.agenda.look_below("", "start")
+        self.agenda.touch_all([*self.record.base, *self.record.remote])
+
+    def handle(self, item: Any) -> None:
+        """Take in one value from outside."""
+        self._handlers[type(item)](item)
+
+    def work(self) -> float | None:
+        """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone."""
+        now = self.edge.clock.monotonic()
+        self.agenda.due(now)
+        if self._again_at is not None and self._again_at <= now:
+            self._again_at = None
+            self.edge.connection.reconnect()
+        if not self.paused:
+            if not self.agenda.empty:
+                # What is missing with its whole folder is not deleted (design section 4, "Holds").
+                self.edge.disk.check_root()
+            self._moved_on |= self.local.look()
+            if not self._throttled():
+                self.local.read()
+            self._plan(now)
+        if self.online:
+            self._send()
+        self._commit()
+        self._flush()
+        return self._until_next()
+
+    # From the connection.
+
+    def _opened(self, _: Opened) -> None:
+        self.online = True
+        self.last_error = ""
+        self.channel.opened()
+
+    def _closed(self, closed: Closed) -> None:
+        self.online = self.caught_up = False
+        self.last_error = closed.reason
+        self.channel.closed()
+        self.supply.forget_asked()
+        self.sender.forget_uploads()
+
+    def _received(self, received: Received) -> None:
+        try:
+            for message in received.messages:
+                for event in self.channel.receive(parse_frame(message)):
+                    self._handlers[type(event)](event)
+        except ProtocolError as error:
+            self._start_over(f"the server sent nonsense: {error}")
+
+    def _denied(self, denied: Denied) -> None:
+        if denied.code in (400, 401):
+            self.failure = SignInError(f"the server does not accept the sign-in any more: {denied.reason}")
+        else:
+            self._start_over(f"the server refuses the folder for now: {denied.reason} ({denied.code})")
+
+    def _start_over(self, reason: str) -> None:
+        """What came makes no sense, or cannot be taken in: break off, and begin anew on another connection in a while."""
+        self.last_error = reason
+        log.warning("%s", reason)
+        self.channel.closed()
+        self._again_at = self._again_at or self.edge.clock.monotonic() + AGAIN
+
+    def _indexed(self, _: events.Indexed) -> None:
+        self.agenda.touch_all(self.record.local)
+
+    def _caught_up(self, _: events.CaughtUp) -> None:
+        self.caught_up = True
+        self.agenda.retry_all()
+        self.overtaken.retry()
+        self.agenda.touch_all(self.sender.pending)
+
+    def _refused(self, event: events.Refused) -> None:
+        """The plan for this key starts again from what the server has; what it will never take is named."""
+        now = self.edge.clock.monotonic()
+        reason = REFUSALS.get(event.code, f"the server refuses it with code {event.code}")
+        self.agenda.failed(event.sent.key, reason, now, LONG_REFUSAL if event.code in REFUSALS else 0.0)
+        if event.code in (404, 405, 440):
+            ghost = self.record.ghosts.get(event.sent.key)
+            log.info("change of %s refused with %d, we know %s", event.sent.key, event.code, ghost and ghost.version)
+
+    def _version_arrived(self, event: events.VersionArrived) -> None:
+        if event.data is not None:
+            self.remote.keep_body(event.data)
+        if not self.overtaken.arrived(event):
+            self.supply.answered(event.key)
+            if event.data is None:
+                self.agenda.failed(event.key, "the server has lost this version", self.edge.clock.monotonic(), 5.0)
+        self.agenda.touch(event.key)
+
+    # From the transfers.
+
+    def _uploaded(self, done: Uploaded) -> None:
+        self.sender.uploaded(done.job.key, done.job.content.hash)
+        self.agenda.touch(done.job.key)
+
+    def _fetched(self, done: Fetched) -> None:
+        if self.supply.fetched(done):
+            self.agenda.touch(done.job.key)
+            self.overtaken.fetched(done.job.key)
+
+    def _job_failed(self, failed: JobFailed) -> None:
+        job, error, now = failed.job, failed.error, self.edge.clock.monotonic()
+        if isinstance(job, ReadJob):
+            self.local.read_failed(job.key, job.path, error)
+            return
+        if isinstance(job, UploadJob):
+            self.sender.upload_failed(job.key)
+            if isinstance(error, DiskError):
+                self.agenda.look(job.path)
+        elif isinstance(job, FetchJob):
+            self.supply.fetch_failed(job.key)
+        wait = error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0
+        self.agenda.failed(job.key, error.reason if isinstance(error, DiskError) else str(error), now, wait)
+
+    # One round.
+
+    def _throttled(self) -> bool:
+        return len(self.sender.pending) > 4 * self.channel.room() + BATCH
+
+    def _plan(self, now: float) -> None:
+        if self.agenda.keys:
+            self._plan_keys(now)
+        elif self.waiting and self._moved_on:
+            # What they wait for may have come to pass.
+            self._moved_on = False
+            self.agenda.touch_all(self.waiting)
+        elif not self.local.unread and self.agenda.next is None:
+            self.holds.settle()
+
+    def _plan_keys(self, now: float) -> None:
+        keys = self._take_keys()
+        self.holds.replanned(keys)
+        made = plan(self.record.trees(), keys, _Busy(self.channel), self.settings.device)
+        for key in keys:
+            self.waiting.pop(key, None)
+        self.waiting.update(made.waiting)
+        for key in self.holds.check(made, now):
+            self.agenda.at(now + GATHER, key)
+        for key in made.agreed:
+            self.record.agree(key)
+            self.agenda.succeeded(key)
+            self._moved_on = True
+        self.sender.replace(keys, made.sends)
+        if any(isinstance(step, Rekey) for step in made.steps):
+            self.agenda.touch_all(keys)  # such a plan holds nothing else
+        self._apply(made)
+
+    def _take_keys(self) -> set[str]:
+        if len(self.agenda.keys) <= BATCH:
+            keys, self.agenda.keys = self.agenda.keys, set()
+        else:
+            keys = set(sorted(self.agenda.keys, key=self._depth)[:BATCH])
+            self.agenda.keys -= keys
+        return {key for key in keys if not self._ignored(key)}
+
+    def _depth(self, key: str) -> int:
+        path = self.record.remote.path(key) or self.record.local.path(key)
+        return path.count("/") if path else 0
+
+    def _ignored(self, key: str) -> bool:
+        """Entries of the server that this folder's rules leave out."""
+        entry = self.record.remote.get(key)
+        if entry is None or key in self.record.local:
+            return False
+        path = self.record.remote.path(key)
+        return path is not None and self.local.ignored(path, entry.kind == "dir")
+
+    def _apply(self, made: Plan) -> None:
+        if not made.steps:
+            return
+        done = self.applier.apply(made.steps)
+        self.applier.unpark_all()
+        if done:
+            self._moved_on = True
+            # What the base says must be on the disk before the base says it (design section 6).
+            self.edge.disk.flush()
+        for key in map(step_key, done):
+            # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
+            local, remote = self.record.local.get(key), self.record.remote.get(key)
+            if not (local is remote is self.record.base.get(key)):
+                self.agenda.touch(key)
+
+    def _send(self) -> None:
+        self.overtaken.save()
+        if self.caught_up and not self.paused and self.settings.direction is Direction.BOTH:
+            self.sender.send()
+
+    def _commit(self) -> None:
+        try:
+            self.record.commit()
+        except StateError as error:
+            self._start_over(str(error))  # nothing may be sent that is not in the ledger
+
+    def _flush(self) -> None:
+        messages = self.channel.outgoing()
+        if messages:
+            self.edge.connection.send(messages)
+
+    def _until_next(self) -> float | None:
+        if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
+            return 0.0
+        times = [time for time in (self.agenda.next, self._again_at) if time is not None]
+        return max(0.0, min(times) - self.edge.clock.monotonic()) if times else None
+
+
+class _Busy:
+    """The keys with a change in flight, as a collection."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._channel.busy(key)

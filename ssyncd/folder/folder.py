@@ -1,0 +1,316 @@
+"""One synced folder and its control thread: start, run, stop."""
+
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ssyncd import __version__
+from ssyncd.disk.real import RealDisk
+from ssyncd.disk.watcher import DiskWatcher
+from ssyncd.errors import BusyError, NetworkError, RemoteError, RootError, SsyncdError, StateCorruptError
+from ssyncd.folder.engine import Edge, Engine
+from ssyncd.folder.inbox import Inbox
+from ssyncd.folder.record import Record
+from ssyncd.folder.recovery import recover
+from ssyncd.folder.report import Report
+from ssyncd.folder.requests import Asked, answer
+from ssyncd.folder.settings import FolderSettings
+from ssyncd.network.base import Received
+from ssyncd.network.chunks import RetryingChunks, open_store
+from ssyncd.network.dial import Trust
+from ssyncd.network.login import Account, Extensions, bucket_name, discover, websocket_url
+from ssyncd.network.websocket import WebSocketConnection
+from ssyncd.protocol.messages import Init
+from ssyncd.state.database import Database
+from ssyncd.status import FolderStatus, Hold, Phase
+from ssyncd.transfer import Transfers
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 0.5, 30.0
+ROOT_RETRY = 3.0
+"""Seconds between two looks whether a missing folder is back."""
+PATIENCE = 30.0
+"""Seconds the control thread may take to answer a quick request."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """Something to be done on the control thread."""
+
+    function: Callable[[Engine], Any]
+    future: Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Discovered:
+    extensions: Extensions
+
+
+class Folder:
+    """`start` returns once the folder is ours; everything else happens on threads that `stop` joins."""
+
+    def __init__(self, settings: FolderSettings, account: Account) -> None:
+        self.settings = settings
+        self.account = account
+        self.failure: SsyncdError | None = None
+        self._inbox = Inbox()
+        self._stopping = threading.Event()
+        # Guards _status and _ended; notified whenever one of them changes.
+        self._told = threading.Condition()
+        self._status = FolderStatus(settings.name, str(settings.path), Phase.STARTING, account.url)
+        self._ended = False
+        self._asked: Asked | None = None
+        self._approved = False
+        self._thread = threading.Thread(target=self._run, name=f"folder {settings.name}")
+
+    # For other threads.
+
+    def start(self) -> None:
+        """RootError, BusyError or StateError if the folder cannot be used."""
+        self._database = _open_database(self.settings.state / "state.db")
+        try:
+            self._disk: RealDisk | None = RealDisk(self.settings.path)
+        except BaseException:
+            self._database.close()
+            raise
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._inbox.put(_Stop())
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def status(self) -> FolderStatus:
+        with self._told:
+            return self._status
+
+    def wait(self, timeout: float | None, until: Callable[[FolderStatus], bool]) -> bool:
+        """True as soon as `until` says so of the status, False after `timeout` seconds or when the folder has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seen: FolderStatus | None = None
+        while True:
+            with self._told:
+                while self._status is seen and not self._ended:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if (left is not None and left <= 0) or not self._told.wait(left):
+                        return False
+                seen, ended = self._status, self._ended
+            if until(seen):
+                return True
+            if ended:
+                return False
+
+    def request(self, command: str, **arguments: str) -> dict[str, Any]:
+        """See `requests`. NetworkError while the folder has not reached its server yet."""
+        if command == "approve" and self.status().phase is Phase.HELD and self._asked is None:
+            self._approved = True
+            self._inbox.put(_Ask(lambda _: None, Future()))
+            return {"approved": self.status().entries}
+        asked = self._asked
+        if asked is None:
+            raise NetworkError(f"{self.account.url}: not reached yet: {self.status().last_error or 'connecting'}")
+        return answer(asked, command, arguments)
+
+    def _on_control(self, function: Callable[[Engine], Any]) -> Any:
+        future: Future[Any] = Future()
+        self._inbox.put(_Ask(function, future))
+        return future.result(PATIENCE)
+
+    # The control thread.
+
+    def _run(self) -> None:
+        try:
+            self._live()
+        except SsyncdError as error:
+            self.failure = error
+            log.warning("%s: ended: %s", self.settings.path, error)
+        except Exception as error:  # top of a thread: the daemon must learn that the folder has ended
+            self.failure = SsyncdError(f"{self.settings.path}: a defect in ssyncd: {error!r}")
+            log.critical("%s: ended by a defect", self.settings.path, exc_info=error)
+        finally:
+            self._inbox.close()
+            self._close_disk()
+            self._database.close()
+            self._tell(replace(self._status, phase=Phase.FAILED) if self.failure else self._status, ended=True)
+
+    def _live(self) -> None:
+        extensions = self._discover()
+        while extensions is not None and not self._stopping.is_set():
+            try:
+                if self._disk is None:
+                    self._disk = self._reopen()
+                self._sync(self._disk, extensions)
+            except BusyError:
+                raise
+            except RootError as error:
+                log.warning("%s: nothing is synced until this is answered", error)
+                self._close_disk()
+                self._hold(str(error))
+                self._pause(ROOT_RETRY)
+
+    def _discover(self) -> Extensions | None:
+        """What the server offers; asked again and again, on a thread of its own, until it answers. None: we are to stop."""
+        asker = threading.Thread(target=self._ask_server, name=f"discover {self.settings.name}")
+        asker.start()
+        try:
+            while True:
+                for item in self._inbox.take(None):
+                    if isinstance(item, _Discovered):
+                        return item.extensions
+                    if isinstance(item, _Stop):
+                        return None
+                    self._refuse(item)
+        finally:
+            asker.join()
+
+    def _ask_server(self) -> None:
+        delay = FIRST_RETRY
+        while not self._stopping.is_set():
+            try:
+                found = discover(self.account.url, self.account.app, self.settings.ca_file)
+            except (NetworkError, RemoteError) as error:
+                self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
+                self._stopping.wait(delay)
+                delay = min(LAST_RETRY, delay * 2)
+            else:
+                self._inbox.put(_Discovered(found))
+                return
+
+    def _reopen(self) -> RealDisk:
+        if self._approved:
+            self.settings.path.mkdir(parents=True, exist_ok=True)
+        return RealDisk(self.settings.path)
+
+    def _hold(self, reason: str) -> None:
+        hold = Hold(reason, self._status.entries, "everywhere")
+        self._tell(replace(self._status, phase=Phase.HELD, holds=(hold,), last_error=reason))
+
+    def _pause(self, seconds: float) -> None:
+        for item in self._inbox.take(seconds):
+            if isinstance(item, _Stop):
+                self._stopping.set()
+            else:
+                self._refuse(item)
+
+    def _refuse(self, item: Any) -> None:
+        if isinstance(item, _Ask):
+            item.future.set_exception(NetworkError(f"{self.settings.name}: not syncing now"))
+
+    # Syncing, while folder and server are there.
+
+    def _sync(self, disk: RealDisk, extensions: Extensions) -> None:
+        """Build everything, run, take everything down."""
+        record = Record(self._database)
+        if self._approved:
+            record.set_meta("folder", disk.identity)
+        store = RetryingChunks(
+            open_store(self.account, self.settings.name, extensions, self.settings.ca_file),
+            self._stopping.wait,
+            random.random,
+        )
+        transfers = Transfers(disk, store, self.settings.device, self._deliver_all, self.settings.workers)
+        connection = WebSocketConnection(
+            websocket_url(self.account.url, self.account.app), trust=Trust(self.settings.ca_file)
+        )
+        edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16))
+        engine = Engine(self.settings, edge, record, self._init(record), extensions.window)
+        watcher = DiskWatcher(self.settings.path)
+        try:
+            recover(disk, record)
+            watcher.start(self._inbox.put_list)
+            engine.begin()
+            if self._approved:
+                engine.holds.approve()
+                self._approved = False
+            connection.start(self._deliver)
+            self._asked = Asked(
+                self._on_control, disk, store, self.account, self.settings.device, self.settings.ca_file
+            )
+            self._loop(engine)
+        finally:
+            self._asked = None
+            watcher.stop()
+            self._inbox.open_wide()
+            connection.stop()
+            transfers.stop()
+            engine.supply.clear()
+
+    def _init(self, record: Record) -> Init:
+        client = record.meta.get("client") or f"ssyncd-{secrets.token_hex(16)}"
+        record.set_meta("client", client)
+        bucket = bucket_name(self.settings.name)
+        return Init(bucket, self.account.token, self.account.app, client, version=__version__)
+
+    def _deliver(self, happening: Any) -> None:
+        if isinstance(happening, Received):
+            self._inbox.put_bulky(happening)
+        else:
+            self._inbox.put(happening)
+
+    def _deliver_all(self, results: Sequence[Any]) -> None:
+        for result in results:
+            self._inbox.put(result)
+
+    def _loop(self, engine: Engine) -> None:
+        report = Report(engine, self.account.url)
+        wait: float | None = 0.0
+        while True:
+            for item in self._inbox.take(wait):
+                if isinstance(item, _Stop):
+                    engine.record.commit()
+                    return
+                if isinstance(item, _Ask):
+                    _answer(engine, item)
+                else:
+                    engine.handle(item)
+            wait = engine.work()
+            self._tell(report.make())
+            if engine.failure is not None:
+                raise engine.failure
+
+    def _tell(self, status: FolderStatus, ended: bool = False) -> None:
+        with self._told:
+            if status != self._status or ended:
+                self._status = status
+                self._ended = ended
+                self._told.notify_all()
+
+    def _close_disk(self) -> None:
+        if self._disk is not None:
+            self._disk.close()
+            self._disk = None
+
+
+def _answer(engine: Engine, ask: _Ask) -> None:
+    try:
+        ask.future.set_result(ask.function(engine))
+    except SsyncdError as error:
+        ask.future.set_exception(error)
+
+
+def _open_database(path: Path) -> Database:
+    """A damaged one is put aside: what it knew is found again by comparing with the server (design section 2)."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return Database(path)
+    except StateCorruptError as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000_000}")
+        log.warning("%s: damaged, kept as %s: comparing everything with the server", error, aside.name)
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return Database(path)

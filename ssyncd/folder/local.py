@@ -1,0 +1,287 @@
+"""The local side of a folder: hints come in, the local tree and what its files hold come out."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
+from ssyncd.disk.base import Disk, Hint, Rescan, Stat
+from ssyncd.disk.scanner import Scanner
+from ssyncd.errors import ChangedError, DiskError, GoneError
+from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.record import Record
+from ssyncd.folder.settings import Clock, FolderSettings
+from ssyncd.planner.ignore import Ignore
+from ssyncd.planner.tree import Content, Kind, birth_key
+from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small
+
+log = logging.getLogger(__name__)
+
+IGNORE_FILE = ".ssyncdignore"
+IGNORE_FILE_LIMIT = 1024 * 1024
+STILL = 1.0
+"""Seconds without an event after which a file that a program keeps open for writing is read all the same."""
+LATER = 0.05
+"""Seconds until a directory that is not where it was, of which nobody told us yet, is looked at itself."""
+SLICE = 256
+"""Small files read in one round, so that sending starts before the last one is read."""
+COARSE = 10_000_000
+"""Nanoseconds; kernels before 6.13 stamp files with a clock this coarse, so that two writes can leave one stamp."""
+
+
+class Local:
+    """Keeps `record.local` equal to the disk; `random_key` makes 32 random hex digits."""
+
+    def __init__(
+        self,
+        record: Record,
+        disk: Disk,
+        transfers: Transfers,
+        bodies: Bodies,
+        agenda: Agenda,
+        settings: FolderSettings,
+    ) -> None:
+        self.record = record
+        self.settings = settings
+        self.clock = Clock()
+        self.random_key: Callable[[], str] = lambda: ""
+        self.scanner = Scanner(disk, record.local, self.ignored, self._choose_key)
+        self.scanner.stats = record.stats
+        self._disk = disk
+        self._transfers = transfers
+        self._bodies = bodies
+        self._agenda = agenda
+        self._ignore = Ignore(settings.ignore)
+        self.writing: dict[str, float] = {}
+        self._reading: dict[str, Stat] = {}
+        # Files read so soon after they were written that a later write may have left the same stamp.
+        self._young: set[str] = set()
+        # Directories that we renamed, new path to old, until the watcher has told us so.
+        self._moved: dict[str, str] = {}
+        # Directories deleted elsewhere that stay here for what is ignored in them.
+        self._husks: set[str] = set(filter(None, record.meta.get("husks", "").split("\0")))
+
+    @property
+    def unread(self) -> int:
+        """How many files have to be read before their entries can be planned."""
+        return len(self.scanner.unread) + len(self._reading)
+
+    # Hints.
+
+    def hint(self, hints: Iterable[Hint]) -> None:
+        for hint in hints:
+            if isinstance(hint, Rescan):
+                log.info("looking at everything below %s: %s", hint.path or "the folder", hint.reason)
+            for path in self._places(hint.path):
+                if isinstance(hint, Rescan):
+                    self._agenda.look_below(path, hint.reason)
+                else:
+                    self._note(path, hint.writing)
+        for hint in hints:
+            # The echo of our own rename: what is told from now on names the new place.
+            self._moved.pop(hint.path, None)
+
+    def _note(self, path: str, writing: bool) -> None:
+        if writing:
+            until = self.clock.monotonic() + STILL
+            self.writing[path] = until
+            self._agenda.at(until, path, is_path=True)
+        else:
+            self.writing.pop(path, None)
+            self._agenda.look(path)
+
+    def moved(self, old: str, new: str) -> None:
+        """We renamed a directory: hints already on their way still name its old place."""
+        self._moved[new] = old
+        for path in [path for path in self.writing if path.startswith(old + "/")]:
+            self._note(new + path.removeprefix(old), writing=True)
+
+    def _places(self, path: str) -> list[str]:
+        """The path, and where it has got to if we have moved it since."""
+        found = [path]
+        for new, old in self._moved.items():
+            found += [new + at.removeprefix(old) for at in found if at.startswith(old + "/")]
+        return found
+
+    def look(self) -> bool:
+        """Look wherever the agenda says, and put what changed on the agenda; whether there was anything."""
+        if not (self._agenda.paths or self._agenda.below):
+            return False
+        below = [path for path in self._agenda.below if path not in self._husks]
+        paths = [path for path in self._agenda.paths if self._is_settled(path)]
+        self._agenda.paths, self._agenda.below = {}, {}
+        if IGNORE_FILE in paths or "" in below:
+            self._load_ignore(below)
+        self._doubt(paths)
+        self._leave_husks(paths)
+        seen = self.scanner.look(paths, below)
+        self.record.looked(seen.touched)
+        self._agenda.touch_all(seen.touched)
+        for path in seen.later:
+            self._agenda.at(self.clock.monotonic() + LATER, path, is_path=True)
+        for key in seen.ignored:
+            self.record.drop_base(key)
+        return bool(seen.touched)
+
+    def _is_settled(self, path: str) -> bool:
+        """Whether no program is writing there right now; if one is, the path comes up again."""
+        until = self.writing.get(path)
+        if until is None:
+            return True
+        if until <= self.clock.monotonic():
+            del self.writing[path]
+            return True
+        self._agenda.at(until, path, is_path=True)
+        return False
+
+    def _doubt(self, paths: Sequence[str]) -> None:
+        if not self._young:
+            return
+        for path in paths:
+            key = self.record.local.find(path)
+            if key in self._young:
+                self._young.discard(key)
+                self.record.stats.pop(key, None)
+
+    # Reading.
+
+    def read(self) -> None:
+        """Read some of the files whose content is not known: small ones here and now, large ones in the background."""
+        small = 0
+        for key in list(self.scanner.unread):
+            if small >= SLICE:
+                return
+            entry, stat = self.record.local.get(key), self.record.stats.get(key)
+            path = self.record.local.path(key) if entry is not None else None
+            if entry is None or stat is None or path is None or entry.kind is not Kind.FILE:
+                self.scanner.unread.pop(key, None)
+            elif path in self.writing:
+                continue
+            elif stat.size <= INLINE_LIMIT:
+                small += 1
+                self.scanner.unread.pop(key)
+                self._read_here(key, path, stat)
+            else:
+                self.scanner.unread.pop(key)
+                if self._reading.get(key) != stat:
+                    self._reading[key] = stat
+                    self._transfers.submit([ReadJob(key, path, stat)])
+
+    def _read_here(self, key: str, path: str, stat: Stat) -> None:
+        if self.clock.wall() - stat.ctime < COARSE:
+            self._young.add(key)
+        try:
+            done = read_small(self._disk, path, stat, self.settings.device)
+        except DiskError as error:
+            self.read_failed(key, path, error)
+        else:
+            self._take(key, stat, done.content, done.body)
+
+    def read_done(self, done: ReadDone) -> None:
+        if self._reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key):
+            self._take(done.key, done.stat, done.content, done.body)
+        elif done.key in self.record.local:
+            self.scanner.unread[done.key] = None
+
+    def read_failed(self, key: str, path: str, error: Exception) -> None:
+        self._reading.pop(key, None)
+        if key in self.record.local:
+            self.scanner.unread[key] = None
+            self.record.stats.pop(key, None)
+        if isinstance(error, ChangedError | GoneError):
+            self._agenda.look(path)
+        else:
+            self.scanner.troubles[path] = error.reason if isinstance(error, DiskError) else str(error)
+            self.scanner.unread.pop(key, None)
+            self._agenda.at(self.clock.monotonic() + 30, path, is_path=True)
+
+    def _take(self, key: str, stat: Stat, content: Content, body: Body) -> None:
+        entry = self.record.local.get(key)
+        if entry is None or self.record.stats.get(key) != stat:
+            return
+        base = self.record.base.get(key)
+        if base is not None and base.content is not None and base.content.hash == content.hash:
+            content = base.content
+        else:
+            self._bodies.add(content.hash, body)
+        if body.chunks:
+            self.record.set_chunks(content.hash, pack_rows(body.chunks))
+        self.record.local.put(replace(entry, content=content))
+        self.record.looked([key])
+        self._agenda.touch(key)
+
+    # What is ignored.
+
+    def ignored(self, path: str, is_dir: bool) -> bool:
+        return self._ignore.ignored(path, is_dir) or (is_dir and path in self._husks)
+
+    def _load_ignore(self, below: list[str]) -> None:
+        lines = [*self.settings.ignore, *self._ignore_lines()]
+        if lines == self.record.meta.get("ignore", "").split("\n") and self._ignore.problems is not None:
+            self._ignore = Ignore(lines)
+            return
+        self._ignore = Ignore(lines)
+        for problem in self._ignore.problems:
+            log.warning("%s: %s", IGNORE_FILE, problem)
+        self.record.set_meta("ignore", "\n".join(lines))
+        if "" not in below:
+            below.append("")
+        self._agenda.touch_all(self.record.remote)
+
+    def _ignore_lines(self) -> list[str]:
+        try:
+            reader = self._disk.open(IGNORE_FILE)
+        except DiskError:
+            return []
+        try:
+            return reader.read(IGNORE_FILE_LIMIT).decode("utf-8", "replace").splitlines()
+        except DiskError:
+            return []
+        finally:
+            reader.close()
+
+    def make_husk(self, path: str) -> bool:
+        """A directory that shall go but holds what is ignored: it stays, and is no entry any more. False if it holds more."""
+        try:
+            names = self._disk.list(path)
+        except DiskError:
+            return False
+        for name, stat in names.items():
+            if not self._ignore.ignored(f"{path}/{name}", stat.kind == "dir") and f"{path}/{name}" not in self._husks:
+                return False
+        self._husks.add(path)
+        self._save_husks()
+        return True
+
+    def _leave_husks(self, paths: list[str]) -> None:
+        """Something that is not ignored appeared in a husk: it is a directory like any other again."""
+        if not self._husks:
+            return
+        for path in list(paths):
+            inside = [husk for husk in self._husks if path.startswith(husk + "/")]
+            if inside and not self._ignore.ignored(path, False):
+                self._husks.difference_update(inside)
+                paths.append(min(inside, key=len))
+                self._save_husks()
+
+    def _save_husks(self) -> None:
+        self.record.set_meta("husks", "\0".join(sorted(self._husks)))
+
+    # Names for what is new.
+
+    def _choose_key(self, parent: str, name: str, kind: Kind) -> str:
+        """What the server, or the base, has at this place is what is here; else its birth key, unless that one lives."""
+        record = self.record
+        for tree in (record.remote, record.base):
+            for key in tree.at(parent, name):
+                entry = tree.get(key)
+                if entry is not None and entry.kind is kind and key not in record.local:
+                    return key
+        key = birth_key(parent, name, kind)
+        if key in record.local or key in record.remote or key in record.base:
+            return self.random_key()
+        return key
+
+    def new_key(self, parent: str, name: str, kind: Kind) -> str:
+        return self._choose_key(parent, name, kind)

@@ -1,0 +1,216 @@
+"""What a folder knows: the three trees in memory, and on their way into the database.
+
+Everything that changes here is written by the next `commit`, in one transaction: base tree and cursor can never disagree.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ssyncd.disk.base import Stat
+from ssyncd.errors import ContentError
+from ssyncd.folder.entries import to_data, to_entry
+from ssyncd.planner.structure import Placed, Trees
+from ssyncd.planner.tree import Entry, Kind, Tree
+from ssyncd.protocol.ghosts import Ghost, Sent
+from ssyncd.state.database import BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
+
+NOWHERE = Placed(0, False)
+
+
+class Record:
+    """The base and remote trees with all that belongs to them; the local tree is the scanner's, who fills `local`, `stats`.
+
+    It is the channel's ghost store too: a ghost's data is made from the remote entry, without the bytes of small files.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.base, self.local, self.remote = Tree(), Tree(), Tree()
+        self.stats: dict[str, Stat] = {}
+        self.ghosts: dict[str, RemoteRow] = {}
+        self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
+        self.unusable: dict[str, str] = {}
+        self.meta = database.meta()
+        self._versions: dict[str, int] = {}
+        self._sent = {row.ccid: row for row in database.sent()}
+        self._placed = int(self.meta.get("placed", "0"))
+        self._writes = Writes()
+        self._base_touched: set[str] = set()
+        self._load()
+
+    def _load(self) -> None:
+        for row in self.database.remote():
+            self.ghosts[row.key] = row
+            if row.entry is not None and not row.dead:
+                self.remote.put(row.entry)
+        living = {key: row.entry for key, row in self.ghosts.items() if row.entry is not None and not row.dead}
+        for base in self.database.base(living):
+            key = base.entry.key
+            self.base.put(base.entry)
+            self._versions[key] = base.version
+            # The disk as it was; the first look finds what has changed since, and reads whatever has no stat.
+            self.local.put(base.entry if base.stat is not None else replace(base.entry, content=None))
+            if base.stat is not None:
+                self.stats[key] = base.stat
+        for lost in self.database.overtaken():
+            self.overtaken[lost.entry.key, lost.version] = lost
+
+    def trees(self) -> Trees:
+        return Trees(self.base, self.local, self.remote, self.placed, self.tomb)
+
+    def placed(self, key: str) -> Placed:
+        row = self.ghosts.get(key)
+        return NOWHERE if row is None else Placed(row.placed, row.mine)
+
+    def tomb(self, key: str) -> Entry | None:
+        row = self.ghosts.get(key)
+        return row.entry if row is not None and row.dead else None
+
+    # Settings of our own, kept with the rest.
+
+    def set_meta(self, name: str, value: str | None) -> None:
+        if value is None:
+            self.meta.pop(name, None)
+        else:
+            self.meta[name] = value
+        self._writes.meta[name] = value
+
+    # The channel's ghost store.
+
+    @property
+    def cursor(self) -> str:
+        return self.meta.get("cursor", "")
+
+    @cursor.setter
+    def cursor(self, value: str) -> None:
+        self.set_meta("cursor", value)
+
+    def get(self, key: str) -> Ghost | None:
+        row = self.ghosts.get(key)
+        if row is None:
+            return None
+        return Ghost(row.version, None if row.dead or row.entry is None else to_data(row.entry))
+
+    def put(self, key: str, ghost: Ghost) -> None:
+        """A new version of an object. What is no entry (another program's, or hostile) is noted and takes no place."""
+        old = self.ghosts.get(key)
+        entry = None
+        if ghost.data is not None:
+            try:
+                entry = to_entry(key, ghost.data)
+                self.unusable.pop(key, None)
+            except ContentError as error:
+                self.unusable[key] = str(error)
+        placed, mine = self._place(old, entry)
+        dead = entry is None
+        last = old.entry if old is not None and dead else entry
+        self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, last))
+
+    def _place(self, old: RemoteRow | None, entry: Entry | None) -> tuple[int, bool]:
+        if (
+            old is not None
+            and old.entry is not None
+            and not old.dead
+            and entry is not None
+            and old.entry.place == entry.place
+        ):
+            return old.placed, old.mine
+        self._placed += 1
+        self.set_meta("placed", str(self._placed))
+        return self._placed, False
+
+    def _set_ghost(self, row: RemoteRow) -> None:
+        self.ghosts[row.key] = row
+        self._writes.remote[row.key] = row
+        if row.dead or row.entry is None:
+            self.remote.remove(row.key)
+        else:
+            self.remote.put(row.entry)
+        self._base_touched.add(row.key)
+
+    def place_is_mine(self, key: str) -> None:
+        """The change that gave the entry its place was ours."""
+        row = self.ghosts[key]
+        if not row.mine:
+            self._set_ghost(row._replace(mine=True))
+
+    def keys(self) -> Iterable[str]:
+        return [key for key, row in self.ghosts.items() if not row.dead]
+
+    def sent(self) -> Iterable[Sent]:
+        return [Sent(row.ccid, row.key, row.source, None) for row in self._sent.values()]
+
+    def add_sent(self, sent: Sent) -> None:
+        self._sent[sent.ccid] = self._writes.sent[sent.ccid] = SentRow(sent.ccid, sent.key, sent.source)
+
+    def remove_sent(self, ccid: str) -> None:
+        if self._sent.pop(ccid, None) is not None:
+            self._writes.sent[ccid] = None
+
+    # The base tree: what was really done.
+
+    def set_base(self, entry: Entry) -> None:
+        self.base.put(entry)
+        self._base_touched.add(entry.key)
+        row = self.ghosts.get(entry.key)
+        if row is not None and not row.dead and row.entry is not None and row.entry.same_content(entry):
+            self._versions[entry.key] = row.version
+
+    def drop_base(self, key: str) -> None:
+        self.base.remove(key)
+        self._versions.pop(key, None)
+        self._base_touched.add(key)
+
+    def base_version(self, key: str) -> int:
+        """The server's version that holds the base content; 0 if unknown."""
+        return self._versions.get(key, 0)
+
+    def agree(self, key: str) -> None:
+        """Both sides are equal: so is the base, and one object serves all three trees."""
+        remote, local = self.remote.get(key), self.local.get(key)
+        if remote is None or local is None:
+            self.drop_base(key)
+        else:
+            self.local.put(remote)
+            self.set_base(remote)
+
+    def looked(self, keys: Iterable[str]) -> None:
+        """The local entries or stats of these changed: the fingerprints beside the base rows do too."""
+        self._base_touched.update(keys)
+
+    # Overtaken contents, chunk lists.
+
+    def add_overtaken(self, row: OvertakenRow) -> None:
+        self.overtaken[row.entry.key, row.version] = self._writes.overtaken[row.entry.key, row.version] = row
+
+    def drop_overtaken(self, key: str, version: int) -> None:
+        self.overtaken.pop((key, version), None)
+        self._writes.overtaken[key, version] = None
+
+    def set_chunks(self, hash: str, rows: bytes) -> None:
+        self._writes.chunks[hash] = rows
+
+    def chunks(self, hash: str) -> bytes | None:
+        return self._writes.chunks.get(hash) or self.database.chunks(hash)
+
+    # Writing.
+
+    def commit(self) -> None:
+        """Write what changed. StateError: nothing was written, and all of it is written the next time."""
+        for key in self._base_touched:
+            self._writes.base[key] = self._base_row(key)
+        self._base_touched.clear()
+        if self._writes:
+            self.database.write(self._writes)
+            self._writes = Writes()
+
+    def _base_row(self, key: str) -> BaseRow | None:
+        entry = self.base.get(key)
+        if entry is None:
+            return None
+        local = self.local.get(key)
+        unchanged = (
+            local is not None and local.kind is entry.kind and (entry.kind is Kind.DIR or local.same_content(entry))
+        )
+        stat = self.stats.get(key) if unchanged else None
+        return BaseRow(entry, stat, self._versions.get(key, 0), entry is self.remote.get(key))

@@ -1,0 +1,52 @@
+"""What a crash left in `.ssyncd/`: nothing a user wrote may end there.
+
+Staged files hold only bytes of ours and may be dropped (a broken-off fetch finds its own again by its tag). What was parked
+or moved aside was at an entry's place: unless it is just the version that the base knows and something else is there now, it
+goes back.
+"""
+
+import logging
+
+from ssyncd.disk.base import Disk, Leftover
+from ssyncd.errors import ChangedError, DiskError
+from ssyncd.folder.record import Record
+from ssyncd.planner.names import conflict_name
+
+log = logging.getLogger(__name__)
+
+
+def recover(disk: Disk, record: Record) -> None:
+    """Before the first look. A leftover that cannot be dealt with now stays for the next start."""
+    for leftover in disk.leftovers():
+        try:
+            _recover(disk, record, leftover)
+        except DiskError as error:
+            log.warning("%s is left in .ssyncd: %s", leftover.name, error)
+
+
+def _recover(disk: Disk, record: Record, leftover: Leftover) -> None:
+    if leftover.origin == "staged":
+        return
+    path = record.base.path(leftover.tag)
+    if path is not None and disk.stat(path) is not None and leftover.stat.same(record.stats.get(leftover.tag)):
+        disk.drop(leftover)  # the old version, replaced as planned
+        return
+    wanted = path if path is not None and _parent_is_there(disk, path) else f"{leftover.tag[:8]} recovered"
+    try:
+        disk.restore(leftover, wanted)
+    except ChangedError:
+        directory, _, name = wanted.rpartition("/")
+        free = conflict_name(name, leftover.stat.mtime // 1000, "recovered", lambda n: _is_there(disk, directory, n))
+        wanted = f"{directory}/{free}" if directory else free
+        disk.restore(leftover, wanted)
+    log.info("%s, which a crash had left aside, is back", wanted)
+
+
+def _parent_is_there(disk: Disk, path: str) -> bool:
+    directory = path.rpartition("/")[0]
+    stat = disk.stat(directory) if directory else None
+    return not directory or (stat is not None and stat.kind == "dir")
+
+
+def _is_there(disk: Disk, directory: str, name: str) -> bool:
+    return disk.stat(f"{directory}/{name}" if directory else name) is not None

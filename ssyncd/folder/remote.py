@@ -1,0 +1,106 @@
+"""The remote side of a folder: channel events in; the remote tree is current, and what is entangled is on the agenda."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from ssyncd.content.body import parse_content
+from ssyncd.errors import ContentError
+from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.entries import to_entry
+from ssyncd.folder.record import Record
+from ssyncd.planner.tree import Entry, Kind
+from ssyncd.protocol.events import Updated
+from ssyncd.protocol.ghosts import Ghost, Sent
+from ssyncd.state.database import OvertakenRow
+
+log = logging.getLogger(__name__)
+
+
+class Remote:
+    """Takes in what the server says of objects."""
+
+    def __init__(self, record: Record, bodies: Bodies, agenda: Agenda) -> None:
+        self._record = record
+        self._bodies = bodies
+        self._agenda = agenda
+
+    def updated(self, event: Updated) -> None:
+        """One version of one object, already in the record."""
+        key, record = event.key, self._record
+        before, after = _read(key, event.before), record.remote.get(key)
+        if event.after.data is not None and event.mine is None:
+            self.keep_body(event.after.data)
+        if event.mine is not None:
+            self._acknowledged(event.mine, event.before, before, after)
+            if after is not None and (before is None or before.place != after.place):
+                record.place_is_mine(key)
+        self._agenda.succeeded(key)
+        self._agenda.touch(key)
+        if before is None or after is None or before.place != after.place:
+            self.touch_around(key, before, after)
+
+    def touch_around(self, key: str, *entries: Entry | None) -> None:
+        """An entry came, went or moved: its directory, what is in it and who claims its place have to be looked at too."""
+        record = self._record
+        for tree in (record.remote, record.local):
+            self._agenda.touch_all(tree.children(key))
+            for entry in entries:
+                if entry is not None:
+                    self._agenda.touch(entry.parent)
+                    self._agenda.touch_all(tree.at(*entry.place))
+
+    def keep_body(self, data: dict[str, Any]) -> None:
+        """Bytes or chunk rows that came with an object will be wanted in a moment."""
+        value = data.get("content")
+        if value is None:
+            return
+        try:
+            content, body = parse_content(value)
+        except ContentError:
+            return  # to be asked for again; if it stays like this, fetching names it
+        self._bodies.add(content.hash, body)
+
+    def _acknowledged(self, sent: Sent, ghost: Ghost | None, before: Entry | None, after: Entry | None) -> None:
+        """The server took our change: what it changed is agreed. Did it overtake somebody (design section 4)?"""
+        record, base = self._record, self._record.base.get(sent.key)
+        overtook = before is not None and ghost is not None and ghost.version > (sent.source or 0)
+        if overtook and before is not None and ghost is not None:
+            self._save_overtaken(ghost.version, before, after, base)
+        if after is None:
+            record.drop_base(sent.key)
+        elif base is None or before is None:
+            record.set_base(after)
+        else:
+            record.set_base(_advance(base, before, after))
+
+    def _save_overtaken(self, version: int, theirs: Entry, ours: Entry | None, base: Entry | None) -> None:
+        if theirs.kind is Kind.DIR or (ours is not None and ours.same_content(theirs)):
+            return
+        if base is not None and base.same_content(theirs):
+            return
+        log.info("our change of %r overtook version %d, which is kept as a conflict copy", theirs.name, version)
+        self._record.add_overtaken(OvertakenRow(version, theirs))
+
+
+def _read(key: str, ghost: Ghost | None) -> Entry | None:
+    if ghost is None or ghost.data is None:
+        return None
+    try:
+        return to_entry(key, ghost.data)
+    except ContentError:
+        return None
+
+
+def _advance(base: Entry, before: Entry, after: Entry) -> Entry:
+    """The base with those facets that went from before to after."""
+    if not before.same_content(after):
+        base = replace(base, content=after.content, target=after.target)
+    if before.exec != after.exec:
+        base = replace(base, exec=after.exec)
+    if before.parent != after.parent:
+        base = replace(base, parent=after.parent)
+    if before.name != after.name:
+        base = replace(base, name=after.name)
+    return base

@@ -1,0 +1,135 @@
+"""A folder's status, from what its engine holds; on the control thread."""
+
+from dataclasses import replace
+from itertools import chain, islice
+
+from ssyncd.folder.engine import Engine
+from ssyncd.folder.settings import Direction
+from ssyncd.planner.names import is_conflict_name
+from ssyncd.planner.tree import Tree
+from ssyncd.status import FolderStatus, Phase, Trouble
+
+MOST_TROUBLES = 100
+RECOUNT = 2.0
+"""Seconds between two counts of the whole tree."""
+
+
+class Report:
+    """`make` costs little; what needs the whole tree is counted now and then while the folder is busy."""
+
+    def __init__(self, engine: Engine, server: str) -> None:
+        self._engine = engine
+        self._server = server
+        self._counted = float("-inf")
+        self._size = 0
+        self._conflicts = 0
+        self._rates = _Rates()
+        self._last = FolderStatus(engine.settings.name, str(engine.settings.path), Phase.STARTING, server)
+
+    def make(self) -> FolderStatus:
+        """Equal to the last one if nothing changed but the time."""
+        engine, now = self._engine, self._engine.edge.clock.monotonic()
+        pending = waiting_for(engine)
+        if pending == 0 or now - self._counted > RECOUNT:
+            self._count(now)
+        up, down = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
+        sender, supply = engine.sender, engine.supply
+        made = FolderStatus(
+            name=engine.settings.name,
+            path=str(engine.settings.path),
+            phase=phase(engine, pending),
+            server=self._server,
+            online=engine.online,
+            entries=len(engine.record.local),
+            size=self._size,
+            to_send=to_send(engine),
+            to_apply=max(0, pending - to_send(engine)),
+            bytes_to_send=sum(_size(engine.record.local, key) for key in sender.uploading),
+            bytes_to_apply=sum(content.size for content in supply.fetching.values()),
+            up=up,
+            down=down,
+            conflicts=self._conflicts,
+            holds=engine.holds.tell(),
+            troubles=troubles(engine),
+            last_error=engine.last_error,
+            last_change=self._last.last_change,
+        )
+        if made != self._last:
+            self._last = replace(made, last_change=engine.edge.clock.wall() / 1e9)
+        return self._last
+
+    def _count(self, now: float) -> None:
+        if self._counted == now:
+            return
+        self._counted = now
+        local = self._engine.record.local
+        entries = [entry for key in local if (entry := local.get(key)) is not None]
+        self._size = sum(entry.content.size for entry in entries if entry.content is not None)
+        self._conflicts = sum(is_conflict_name(entry.name) for entry in entries)
+
+
+class _Rates:
+    """Bytes per second, over windows of a second at least."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._counts = (0, 0)
+        self._rates = (0.0, 0.0)
+
+    def measure(self, now: float, up: int, down: int) -> tuple[float, float]:
+        if self._since is None:
+            self._since, self._counts = now, (up, down)
+        elif now - self._since >= 1.0:
+            took = now - self._since
+            self._rates = ((up - self._counts[0]) / took, (down - self._counts[1]) / took)
+            self._since, self._counts = now, (up, down)
+        return self._rates
+
+
+def to_send(engine: Engine) -> int:
+    if engine.settings.direction is Direction.PULL:
+        return 0
+    return len(engine.sender.pending) + engine.channel.in_flight + engine.local.unread
+
+
+def waiting_for(engine: Engine) -> int:
+    """How many entries are not where they shall be, or may be: 0 is in sync."""
+    supply, agenda = engine.supply, engine.agenda
+    count = to_send(engine) + len(engine.record.overtaken) + len(agenda.keys) + len(engine.waiting)
+    if engine.settings.direction is Direction.PULL:
+        count += engine.local.unread
+    looks = len(agenda.paths) + len(agenda.below)
+    later = len(engine.local.writing) + sum(1 for _, is_path in agenda.waiting if not is_path)
+    return max(count, supply.pending) + looks + later
+
+
+def phase(engine: Engine, pending: int) -> Phase:
+    if engine.failure is not None:
+        return Phase.FAILED
+    if engine.paused:
+        return Phase.PAUSED
+    if not engine.online:
+        return Phase.OFFLINE
+    if not engine.caught_up:
+        return Phase.STARTING
+    if pending:
+        return Phase.SYNCING
+    return Phase.HELD if engine.holds.keys else Phase.IN_SYNC
+
+
+def troubles(engine: Engine) -> tuple[Trouble, ...]:
+    """What cannot be synced now, by path."""
+    record = engine.record
+    found = dict(engine.local.scanner.troubles)
+    named = chain(engine.agenda.troubles().items(), engine.waiting.items())
+    for key, reason in islice(named, MOST_TROUBLES):
+        path = record.local.path(key) or record.remote.path(key)
+        found[path if path is not None else key] = reason
+    for key, reason in record.unusable.items():
+        found[f"(object {key[:64]})"] = reason
+    return tuple(Trouble(path, reason) for path, reason in sorted(found.items())[:MOST_TROUBLES])
+
+
+def _size(tree: Tree, key: str) -> int:
+    entry = tree.get(key)
+    return entry.content.size if entry is not None and entry.content is not None else 0

@@ -1,0 +1,169 @@
+"""Sending what the plan wants the server to hold: contents first, then the change that names them."""
+
+import logging
+from collections.abc import Callable
+
+from ssyncd.content.body import INLINE_LIMIT, Body
+from ssyncd.disk.base import Disk
+from ssyncd.errors import DiskError
+from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.entries import change, creation
+from ssyncd.folder.record import Record
+from ssyncd.folder.settings import Clock
+from ssyncd.planner.plan import Send, SendDelete
+from ssyncd.planner.tree import Entry, Kind
+from ssyncd.protocol.channel import Channel
+from ssyncd.transfer import Transfers, UploadJob, read_small
+
+log = logging.getLogger(__name__)
+
+REPAIR_DELAY = 5.0
+"""Seconds that whoever hurt the structure has to mend it, before we do."""
+REMEMBERED = 10_000
+
+
+class Sender:
+    """Pending sends in the order they are to go. `random_key` makes ccids."""
+
+    def __init__(
+        self, record: Record, disk: Disk, transfers: Transfers, bodies: Bodies, agenda: Agenda, channel: Channel
+    ) -> None:
+        self.record = record
+        self.channel = channel
+        self.clock = Clock()
+        self.device = ""
+        self.random_key: Callable[[], str] = lambda: ""
+        self.pending: dict[str, Send | SendDelete] = {}
+        self.uploading: dict[str, str] = {}
+        self._disk = disk
+        self._transfers = transfers
+        self._bodies = bodies
+        self._agenda = agenda
+        self._uploaded: dict[str, None] = {}
+        self._repairs: dict[str, float] = {}
+
+    def replace(self, keys: set[str], sends: list[Send | SendDelete]) -> None:
+        """These keys were planned again: what was pending for them is replaced."""
+        for key in keys:
+            self.pending.pop(key, None)
+        for send in sends:
+            self.pending[_key(send)] = send
+
+    def send(self) -> None:
+        """As many as fit in the channel's window."""
+        room = self.channel.room()
+        for key, send in list(self.pending.items()):
+            if room <= 0:
+                return
+            if self.channel.busy(key):
+                continue
+            if (send.repair and not self._repair_due(key)) or not self._in_order(send):
+                continue
+            if self._send(key, send):
+                room -= 1
+                self._repairs.pop(key, None)
+                self.pending.pop(key, None)
+
+    def _repair_due(self, key: str) -> bool:
+        now = self.clock.monotonic()
+        due = self._repairs.setdefault(key, now + REPAIR_DELAY)
+        if due > now:
+            self._agenda.at(due, key)
+        return due <= now
+
+    def _in_order(self, send: Send | SendDelete) -> bool:
+        """No child before its directory, no directory's deletion before that of what is in it: they arrive in this order."""
+        if isinstance(send, Send):
+            parent = send.entry.parent
+            return (
+                not parent or self.channel.busy(parent) or (parent in self.record.remote and parent not in self.pending)
+            )
+        return all(self.channel.busy(child) for child in self.record.remote.children(send.key))
+
+    def _send(self, key: str, send: Send | SendDelete) -> bool:
+        ghost, remote = self.record.ghosts.get(key), self.record.remote.get(key)
+        if isinstance(send, SendDelete):
+            if remote is not None and ghost is not None:
+                self.channel.submit(key, None, ghost.version, self.random_key(), keep=False)
+            return True
+        entry, body = send.entry, None
+        if entry.kind is Kind.FILE and (remote is None or not remote.same_content(entry)):
+            body = self._body(key, entry)
+            if body is None:
+                return False
+        diff = creation(entry, body) if remote is None or ghost is None else change(remote, entry, body)
+        if diff:
+            source = None if remote is None or ghost is None else ghost.version
+            self.channel.submit(key, diff, source, self.random_key(), keep=False)
+        return True
+
+    def _body(self, key: str, entry: Entry) -> Body | None:
+        """The bytes or chunk rows, once the server has the chunks. None: not yet, or not any more; the key will be touched."""
+        content = entry.content
+        assert content is not None
+        body = self._bodies.get(content.hash)
+        if body is None:
+            body = self._read_again(key, entry)
+        if body is None or body.data is not None or content.hash in self._uploaded:
+            return body
+        self._upload(key, entry, body)
+        return None
+
+    def _read_again(self, key: str, entry: Entry) -> Body | None:
+        local, stat, path = self.record.local.get(key), self.record.stats.get(key), self.record.local.path(key)
+        assert entry.content is not None
+        if local is None or stat is None or path is None or not local.same_content(entry):
+            self.pending.pop(key, None)
+            self._agenda.touch(key)
+            return None
+        if stat.size > INLINE_LIMIT:
+            self._forget_content(key, path)
+            return None
+        try:
+            done = read_small(self._disk, path, stat, self.device)
+        except DiskError as error:
+            self._agenda.look(path)
+            self._agenda.failed(key, error.reason, self.clock.monotonic())
+            self.pending.pop(key, None)
+            return None
+        if done.content.hash != entry.content.hash:
+            self._forget_content(key, path)
+            return None
+        return done.body
+
+    def _forget_content(self, key: str, path: str) -> None:
+        """Nobody knows its chunks any more, or it holds something else: it is read again from the beginning."""
+        self.pending.pop(key, None)
+        self.record.stats.pop(key, None)
+        self._agenda.look(path)
+
+    def _upload(self, key: str, entry: Entry, body: Body) -> None:
+        content, stat, path = entry.content, self.record.stats.get(key), self.record.local.path(key)
+        assert content is not None
+        local = self.record.local.get(key)
+        if self.uploading.get(key) == content.hash:
+            return
+        if stat is None or path is None or local is None or not local.same_content(entry):
+            self.pending.pop(key, None)
+            self._agenda.touch(key)
+            return
+        self.uploading[key] = content.hash
+        self._transfers.submit([UploadJob(key, path, stat, content, body)])
+
+    def uploaded(self, key: str, hash: str) -> None:
+        self.uploading.pop(key, None)
+        self._uploaded[hash] = None
+        while len(self._uploaded) > REMEMBERED:
+            del self._uploaded[next(iter(self._uploaded))]
+
+    def upload_failed(self, key: str) -> None:
+        self.uploading.pop(key, None)
+
+    def forget_uploads(self) -> None:
+        """Another connection, perhaps another server behind it: whether it has the chunks must be asked again."""
+        self._uploaded.clear()
+
+
+def _key(send: Send | SendDelete) -> str:
+    return send.entry.key if isinstance(send, Send) else send.key

@@ -1,0 +1,38 @@
+"""How one folder is to be synced."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Direction(StrEnum):
+    BOTH = "both"
+    PULL = "pull"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSettings:
+    """`state` is the directory for the state database; `hold_share` and `hold_least`: a plan that deletes more than this share
+    of the entries, and at least so many, waits for the user; `ignore`: further lines in gitignore syntax."""
+
+    path: Path
+    name: str
+    state: Path
+    device: str
+    direction: Direction = Direction.BOTH
+    ca_file: Path | None = None
+    text_merge: bool = True
+    hold_share: float = 0.5
+    hold_least: int = 20
+    workers: int = 2
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`monotonic` in seconds, `wall` in nanoseconds since the epoch; handed in, so that a simulation can own the time."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], int] = time.time_ns

@@ -1,0 +1,121 @@
+"""Getting contents that shall be put on this disk: from the object itself, from a chunk store, from the server's history."""
+
+from collections.abc import Callable, Iterable
+
+from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows, unpack_rows
+from ssyncd.disk.base import Disk, Staged
+from ssyncd.errors import ContentError, NoSpaceError
+from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.record import Record
+from ssyncd.planner.tree import Content
+from ssyncd.transfer import Fetched, FetchJob, Source, Transfers, write_small
+
+SOURCES = 4
+"""Files on this disk that are searched for chunks, at most."""
+
+
+class Supply:
+    """Staged files by key, each ready to be put in place. `ask` asks the server for one version of an object."""
+
+    def __init__(
+        self, record: Record, disk: Disk, transfers: Transfers, bodies: Bodies, ask: Callable[[str, int], None]
+    ) -> None:
+        self._record = record
+        self._disk = disk
+        self._transfers = transfers
+        self._bodies = bodies
+        self._ask = ask
+        self._ready: dict[str, tuple[str, Staged]] = {}
+        self._asked: dict[str, str] = {}
+        self.fetching: dict[str, Content] = {}
+
+    @property
+    def pending(self) -> int:
+        """How many contents are on their way here."""
+        return len(self.fetching) + len(self._asked)
+
+    def has(self, key: str, hash: str) -> bool:
+        return self._ready.get(key, ("", None))[0] == hash
+
+    def want(self, key: str, content: Content, version: int) -> bool:
+        """See to it that this content gets staged under the key: True if it is, False if its arrival will touch the key.
+
+        `version` of the object holds it. ContentError, NoSpaceError and other DiskErrors.
+        """
+        if self.has(key, content.hash):
+            return True
+        self.drop(key)
+        body = self._bodies.get(content.hash)
+        if body is None:
+            if self._asked.get(key) != content.hash:
+                self._asked[key] = content.hash
+                self._ask(key, version)
+            return False
+        self._asked.pop(key, None)
+        if body.data is not None:
+            self._ready[key] = content.hash, write_small(self._disk, key, content, body)
+            return True
+        self._fetch(key, content, body)
+        return False
+
+    def _fetch(self, key: str, content: Content, body: Body) -> None:
+        if self.fetching.get(key) == content:
+            return
+        if content.size > self._disk.free():
+            raise NoSpaceError("", f"{content.size} bytes are wanted, {self._disk.free()} are free")
+        if key in self.fetching:
+            self._transfers.cancel(key)
+        self.fetching[key] = content
+        self._transfers.submit([FetchJob(key, content, body, tuple(self._sources(key)))])
+
+    def _sources(self, key: str) -> Iterable[Source]:
+        """Files here that may share chunks with it: above all its own old version."""
+        local, stat = self._record.local.get(key), self._record.stats.get(key)
+        path = self._record.local.path(key)
+        if local is None or local.content is None or stat is None or path is None or local.content.size <= INLINE_LIMIT:
+            return
+        packed = self._record.chunks(local.content.hash)
+        if packed is not None:
+            yield Source(path, stat, unpack_rows(packed, local.content.size))
+        else:
+            yield Source(path, stat)
+
+    def answered(self, key: str) -> None:
+        """The server answered what was asked for this key; its body, if any, is among the bodies now."""
+        self._asked.pop(key, None)
+
+    def forget_asked(self) -> None:
+        """The connection is gone, and what was asked with it."""
+        self._asked.clear()
+
+    def fetched(self, result: Fetched) -> bool:
+        """False if it is not wanted any more."""
+        key = result.job.key
+        if self.fetching.get(key) != result.job.content:
+            result.staged.discard()
+            return False
+        del self.fetching[key]
+        if result.job.body.chunks:
+            self._record.set_chunks(result.job.content.hash, pack_rows(result.job.body.chunks))
+        self.drop(key)
+        self._ready[key] = result.job.content.hash, result.staged
+        return True
+
+    def fetch_failed(self, key: str) -> None:
+        self.fetching.pop(key, None)
+
+    def take(self, key: str, hash: str) -> Staged:
+        """The staged file, from now on the caller's."""
+        found = self._ready.get(key)
+        if found is None or found[0] != hash:
+            raise ContentError("the content is not staged")
+        return self._ready.pop(key)[1]
+
+    def drop(self, key: str) -> None:
+        found = self._ready.pop(key, None)
+        if found is not None:
+            found[1].discard()
+
+    def clear(self) -> None:
+        for key in list(self._ready):
+            self.drop(key)

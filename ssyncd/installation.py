@@ -1,0 +1,194 @@
+"""ssyncd as this user has it on this machine: settings, credentials, and what follows from both for a folder."""
+
+import dataclasses
+import getpass
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssyncd import config, places
+from ssyncd.config import Config, FolderConfig
+from ssyncd.credentials import EMBEDDED, Credentials
+from ssyncd.embedded import Housing
+from ssyncd.errors import RootError, SignInError, SsyncdError, UsageError
+
+if TYPE_CHECKING:
+    from ssyncd.folder import FolderSettings
+    from ssyncd.network.login import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A folder to run, through an account."""
+
+    settings: "FolderSettings"
+    account: "Account"
+
+    @property
+    def path(self) -> Path:
+        return self.settings.path
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+
+class Installation:
+    """`config` is read when first asked for, and again after `reload`."""
+
+    def __init__(self, where: places.Places) -> None:
+        self.places = where
+        self.credentials = Credentials(where.credentials)
+        self._config: Config | None = None
+
+    @property
+    def config(self) -> Config:
+        if self._config is None:
+            self._config = config.load(self.places.config)
+        return self._config
+
+    def reload(self) -> None:
+        """ConfigError leaves the settings as they were."""
+        self._config = config.load(self.places.config)
+
+    @property
+    def housing(self) -> Housing:
+        return Housing(self.places.data, self.places.state, self.config.embedded.listen)
+
+    # accounts
+
+    def server_url(self) -> str:
+        """The server to use; "" for the built-in one."""
+        return self.config.server.url or self.credentials.current
+
+    def account(self, url: str) -> "Account":
+        """The account this machine is signed in with at a server. SignInError if it is not."""
+        saved = self.credentials.get(url)
+        if saved is None:
+            raise SignInError(f"{url}: this machine is not signed in there")
+        return _account(saved)
+
+    def keep(self, account: "Account") -> None:
+        self.credentials.put(account.url, dataclasses.asdict(account))
+
+    def embedded_account(self, url: str) -> tuple["Account", bool]:
+        """The account at the built-in server, and whether it was made just now."""
+        with places.locked(self.places.state / "embedded.lock"):
+            saved = self.credentials.get(EMBEDDED)
+            if saved is not None and self._known(saved):
+                return dataclasses.replace(_account(saved), url=url), False
+            account = self._new_embedded_account(url)
+            self.credentials.put(EMBEDDED, dataclasses.asdict(account))
+            return account, True
+
+    def _known(self, saved: dict[str, Any]) -> bool:
+        """Whether the server still has this token: its data may have been removed or restored from a backup."""
+        from ssyncd.server.accounts import open_accounts
+
+        with open_accounts(self.places.data) as accounts:
+            return accounts.check(str(saved.get("token"))) is not None
+
+    def _new_embedded_account(self, url: str) -> "Account":
+        from ssyncd.network.login import Account
+        from ssyncd.server.accounts import open_accounts
+
+        with open_accounts(self.places.data) as accounts:
+            names = accounts.names()
+            user = _whose(names)
+            if user not in names:
+                accounts.add(user, secrets.token_urlsafe(24))
+            token = accounts.token(user, self.config.device_name)
+            known = accounts.check(token)
+        if known is None:
+            raise SsyncdError(f"{self.places.data}: the new token is not there")
+        return Account(url=url, app="ssyncd", user=user, user_id=known.user, token=token)
+
+    # folders
+
+    def chosen(self, folder: Path | None, name: str | None) -> list[FolderConfig]:
+        """The folder named on the command line, else all configured ones. UsageError if there is none."""
+        if folder is None:
+            if name:
+                raise UsageError("--name needs a FOLDER")
+            if not self.config.folder:
+                raise UsageError(f"no folder: name one, or add [[folder]] to {self.places.config}")
+            return list(self.config.folder)
+        path = _resolved(folder)
+        for known in self.config.folder:
+            if _resolved(known.path) == path:
+                return [dataclasses.replace(known, name=name or known.name)]
+        return [FolderConfig(path, name or "")]
+
+    def wanted(self, folder: FolderConfig, account: "Account", embedded: bool, pull: bool = False) -> Wanted:
+        """UsageError if there is no name for it."""
+        from ssyncd.folder import Direction, FolderSettings
+
+        path = _resolved(folder.path)
+        name = folder.name or path.name
+        if not name:
+            raise UsageError(f"{path}: has no name: give it one with --name")
+        state = self._state(path, name, account, embedded)
+        settings = FolderSettings(
+            path=path,
+            name=name,
+            state=state,
+            device=self.config.device_name,
+            direction=Direction.PULL if pull else Direction.BOTH,
+            ca_file=self.config.server.ca_file,
+            text_merge=self.config.text_merge,
+            hold_share=self.config.hold_share,
+            hold_least=self.config.hold_least,
+            workers=self.config.workers,
+            ignore=folder.ignore,
+        )
+        return Wanted(settings, account)
+
+    def _state(self, path: Path, name: str, account: "Account", embedded: bool) -> Path:
+        """One directory for each folder at one account: what is known of one server means nothing at another. The
+        built-in server's URL changes with its port, so it does not count."""
+        identity = ["" if embedded else account.url, account.app, account.user_id, str(path), name]
+        digest = hashlib.blake2b(json.dumps(identity).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+        plain = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)[:40]
+        return self.places.state / "folders" / f"{plain}-{digest}"
+
+
+def _account(saved: dict[str, Any]) -> "Account":
+    from ssyncd.network.login import Account
+
+    fields = {field.name for field in dataclasses.fields(Account)}
+    try:
+        return Account(**{key: value for key, value in saved.items() if key in fields})
+    except TypeError as error:
+        raise SignInError(f"{saved.get('url')}: the saved account is incomplete: sign in again") from error
+
+
+def _whose(names: list[str]) -> str:
+    """Who the built-in server's account belongs to: the only one there is, or one with the login name."""
+    if len(names) == 1:
+        return names[0]
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user in the password database, and no environment
+        return "me"
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise RootError(f"{path}: cannot be used: {error}") from error
+
+
+def make_directory(path: Path, state: Path) -> None:
+    """If this folder was never there before. RootError if one that is known is missing: a disk may not be mounted."""
+    if path.is_dir():
+        return
+    if state.exists():
+        raise RootError(f"{path}: is missing: mount it or put it back; to start anew, remove {state}")
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise RootError(f"{path}: cannot be made: {error.strerror}") from error

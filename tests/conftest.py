@@ -1,0 +1,32 @@
+"""What every test must keep to: no thread is left behind. Warnings are errors by pyproject.toml."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("ssyncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ssyncd")
+
+_DEADLINE = 5.0  # seconds for threads that are about to end
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + _DEADLINE
+    left = [thread for thread in threading.enumerate() if thread not in before and not _of_a_loop(thread)]
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    names = [thread.name for thread in left if thread.is_alive()]
+    if names:
+        pytest.fail(f"{request.node.nodeid} left threads: {', '.join(names)}")
+
+
+def _of_a_loop(thread: threading.Thread) -> bool:
+    """The default executor of an event loop that a module's fixture keeps: it grows in any test, and ends with the loop."""
+    return thread.name.startswith("asyncio_")

@@ -1,0 +1,118 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ssyncd.config import FolderConfig
+from ssyncd.errors import ConfigError, RootError, SignInError, UsageError
+from ssyncd.folder import Direction
+from ssyncd.installation import Installation, make_directory
+from ssyncd.network.login import Account
+from ssyncd.places import Places
+
+ANNA = Account("https://s.example", "ssyncd", "anna", "u1", "t1")
+
+
+@pytest.fixture
+def installation(tmp_path):
+    return Installation(
+        Places(tmp_path / "config.toml", tmp_path / "state", tmp_path / "data", tmp_path / "run"),
+    )
+
+
+def configure(installation, text):
+    installation.places.config.write_text(text)
+
+
+def test_the_latest_sign_in_is_used_unless_the_settings_name_a_server(installation):
+    assert installation.server_url() == ""
+    installation.keep(ANNA)
+    assert installation.server_url() == "https://s.example"
+    assert installation.account("https://s.example/") == ANNA
+    configure(installation, '[server]\nurl = "https://other.example"')
+    installation.reload()
+    assert installation.server_url() == "https://other.example"
+    with pytest.raises(SignInError, match=r"https://other\.example: this machine is not signed in there"):
+        installation.account(installation.server_url())
+
+
+def test_a_saved_account_that_lacks_something_asks_for_a_new_sign_in(installation):
+    installation.credentials.put("https://s.example", {"url": "https://s.example", "token": "t", "more": 1})
+    with pytest.raises(SignInError, match="incomplete"):
+        installation.account("https://s.example")
+
+
+def test_wrong_settings_at_a_reload_leave_the_old_ones(installation):
+    configure(installation, 'device = "one"')
+    assert installation.config.device == "one"
+    configure(installation, "device = 1")
+    with pytest.raises(ConfigError):
+        installation.reload()
+    assert installation.config.device == "one"
+
+
+def test_a_folder_of_the_command_line_takes_what_the_settings_say_of_it(installation, tmp_path):
+    configure(installation, f'[[folder]]\npath = "{tmp_path}/a"\nname = "A"\nignore = ["*.o"]')
+    assert installation.chosen(tmp_path / "a", None) == [FolderConfig(tmp_path / "a", "A", ("*.o",))]
+    assert installation.chosen(tmp_path / "a", "B") == [FolderConfig(tmp_path / "a", "B", ("*.o",))]
+    assert installation.chosen(tmp_path / "c", None) == [FolderConfig(tmp_path / "c")]
+    assert installation.chosen(None, None) == [FolderConfig(tmp_path / "a", "A", ("*.o",))]
+
+
+def test_every_setting_reaches_the_folder(installation, tmp_path):
+    configure(
+        installation,
+        'device = "d"\ntext_merge = false\nhold_share = 0.1\nhold_least = 5\nworkers = 7\n[server]\nca_file = "ca.pem"',
+    )
+    wanted = installation.wanted(FolderConfig(tmp_path / "Sync", "", ("x",)), ANNA, False, pull=True)
+    settings = wanted.settings
+    assert (settings.name, settings.path, wanted.account) == ("Sync", tmp_path / "Sync", ANNA)
+    assert settings.direction is Direction.PULL
+    assert (settings.device, settings.text_merge, settings.hold_share, settings.hold_least) == ("d", False, 0.1, 5)
+    assert (settings.workers, settings.ca_file, settings.ignore) == (7, tmp_path / "ca.pem", ("x",))
+    assert not (tmp_path / "Sync").exists()
+
+
+def test_what_is_known_of_one_account_is_not_mixed_with_another(installation, tmp_path):
+    folder = FolderConfig(tmp_path / "Sync")
+
+    def state(account=ANNA, embedded=False, of=folder):
+        return installation.wanted(of, account, embedded).settings.state
+
+    others = [
+        state(dataclasses.replace(ANNA, url="https://other.example")),
+        state(dataclasses.replace(ANNA, user_id="u2")),
+        state(of=FolderConfig(tmp_path / "Sync", "Other")),
+        state(of=FolderConfig(tmp_path / "Sync2", "Sync")),
+        state(embedded=True),
+    ]
+    assert len({state(), *others}) == 6
+    assert state() == state(dataclasses.replace(ANNA, token="new", user="renamed"))
+    # The built-in server may move to another port.
+    assert state(embedded=True) == state(dataclasses.replace(ANNA, url="http://127.0.0.1:1"), embedded=True)
+
+
+def test_a_strange_name_makes_a_plain_directory(installation, tmp_path):
+    state = installation.wanted(FolderConfig(tmp_path / "x", "../a/b\n" + "ä" * 200), ANNA, False).settings.state
+    assert state.parent == tmp_path / "state" / "folders"
+    assert len(state.name) < 80
+
+
+def test_a_folder_without_a_name_is_refused(installation):
+    with pytest.raises(UsageError, match="--name"):
+        installation.wanted(FolderConfig(Path("/")), ANNA, False)
+
+
+def test_a_new_folder_is_made_and_a_missing_one_is_not(tmp_path):
+    make_directory(tmp_path / "a" / "Sync", tmp_path / "state")
+    assert (tmp_path / "a" / "Sync").is_dir()
+    (tmp_path / "state").mkdir()
+    with pytest.raises(RootError, match="is missing: mount it"):
+        make_directory(tmp_path / "b", tmp_path / "state")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RootError, match="file/Sync: cannot be made"):
+        make_directory(tmp_path / "file" / "Sync", tmp_path / "state")

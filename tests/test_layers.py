@@ -1,0 +1,233 @@
+"""A folder is an import rule, and the code stays small: both read from the source, without importing it."""
+
+import ast
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "ssyncd"
+
+# Who may import what of the package: by folder, or by module at the top. A name stands for itself and all below it.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "status": set(),
+    "wording": set(),
+    "log": set(),
+    "notify": set(),
+    # think
+    "protocol": {"protocol", "errors"},
+    "content": {"content", "planner.tree", "errors"},
+    "planner": {"planner", "errors"},
+    # touch
+    "disk": {"disk", "planner.tree", "planner.names", "planner.ignore", "content", "errors"},
+    "state": {"state", "planner.tree", "planner.structure", "protocol", "disk.base", "errors"},
+    "network": {"network", "protocol.messages", "content", "errors", "__version__"},
+    # join
+    "transfer": {"transfer", "content", "disk", "network", "planner.tree", "planner.names", "errors"},
+    "folder": {
+        "folder", "transfer", "planner", "content", "disk", "network", "protocol", "state", "status", "errors", "__version__"
+    },
+    "places": {"errors"},
+    "config": {"errors"},
+    "credentials": {"places", "errors"},
+    "serving": {"places", "errors"},
+    "embedded": {"serving", "places", "errors"},
+    "control": {"places", "errors"},
+    "progress": {"status", "wording"},
+    "daemon": {"notify", "status", "errors", "__version__"},
+    "oneshot": {"daemon", "status", "errors"},
+    "service": {"errors"},
+    "installation": {
+        "config", "credentials", "embedded", "places", "folder", "network.login", "server.accounts", "errors"
+    },
+    # meet the user
+    "commands": {
+        "commands", "config", "control", "daemon", "embedded", "folder", "installation", "log", "network.login", "notify",
+        "oneshot", "places", "progress", "server", "service", "serving", "status", "wording", "errors",
+    },
+    "cli": {"commands", "installation", "places", "wording", "errors", "__version__"},
+    "__main__": {"cli"},
+    "__init__": {"errors"},
+    # the other program
+    "server": {"server", "protocol", "content", "errors", "__version__"},
+}  # fmt: skip
+
+THINKING = ("protocol", "content", "planner")
+FORBIDDEN_TO_THINK = {"os", "socket", "threading", "time", "random", "sqlite3", "logging", "asyncio"}
+DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "tools"}
+ONLY_PLACE_OF = {
+    "watchdog": "disk",
+    "websocket": "network",
+    "urllib3": "network",
+    "aiohttp": "server",
+    "click": "commands",
+}
+MAY_PRINT = {"cli", "commands", "server.__main__"}
+
+MOST_FUNCTION_LINES, MOST_CLASS_LINES, MOST_FILE_LINES, MOST_PARAMETERS = 60, 300, 500, 6
+CLICK_DECORATORS = ("command", "group")
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, full module name) of everything imported anywhere in a file; `from ssyncd import x` is ssyncd.x."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            whole = node.module or ""
+            yield from ((node.lineno, source(whole, one.name)) for one in node.names)
+
+
+def source(package: str, name: str) -> str:
+    """Where `from package import name` leads: the module of that name, or the package."""
+    inside = ROOT.joinpath(*package.split("."), name)
+    return f"{package}.{name}" if package == "ssyncd" or inside.with_suffix(".py").exists() else package
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` on, the docstring left out."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def is_allowed(name: str, allowed: set[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+@pytest.mark.parametrize("path", sources(), ids=module)
+def test_a_module_imports_only_what_its_folder_may(path):
+    assert layer(path) in MAY_IMPORT, f"{module(path)}: say in the table above what it may import"
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for line, name in imports(path)
+        if name.startswith("ssyncd.") and not is_allowed(name.removeprefix("ssyncd."), MAY_IMPORT[layer(path)])
+    ]
+    assert wrong == []
+
+
+def test_the_table_names_nothing_that_is_not_there():
+    there = {layer(path) for path in sources()}
+    assert set(MAY_IMPORT) - there == set()
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if layer(path) in THINKING], ids=module)
+def test_thinking_has_no_hands(path):
+    touched = [f"{line}: {name}" for line, name in imports(path) if name.split(".")[0] in FORBIDDEN_TO_THINK]
+    assert touched == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=module)
+def test_a_foreign_library_is_used_in_one_place(path):
+    wrong = [
+        f"{line}: {name}"
+        for line, name in imports(path)
+        if (place := ONLY_PLACE_OF.get(name.split(".")[0])) and layer(path) not in (place, "cli")
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=module)
+def test_no_name_that_could_hold_anything(path):
+    assert DRAWERS.isdisjoint(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", sources(), ids=module)
+def test_errors_are_caught_by_name_but_at_the_top_of_a_thread(path):
+    lines = path.read_text("utf-8").split("\n")
+    broad = [
+        f"{node.lineno}: {lines[node.lineno - 1].strip()}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
+        and not re.search(r"# (noqa: BLE001 - \w+|.*\btop of)", lines[node.lineno - 1])
+        and not passes_on(node)
+    ]
+    assert broad == []
+
+
+def passes_on(handler: ast.ExceptHandler) -> bool:
+    """Cleans up and raises again."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if layer(path) not in MAY_PRINT], ids=module)
+def test_nothing_prints_but_the_command_line(path):
+    if module(path) in MAY_PRINT:
+        return
+    prints = [
+        node.lineno
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert prints == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=module)
+def test_files_classes_and_functions_stay_small(path):
+    found = []
+    lines = len(path.read_text("utf-8").splitlines())
+    if lines > MOST_FILE_LINES:
+        found.append(f"{lines} lines")
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno + 1 > MOST_CLASS_LINES:
+            found.append(f"{node.lineno}: class {node.name} is too long")
+    for function in functions(path):
+        if length(function) > MOST_FUNCTION_LINES:
+            found.append(f"{function.lineno}: {function.name} has {length(function)} lines")
+        if parameters(function) > MOST_PARAMETERS:
+            found.append(f"{function.lineno}: {function.name} has {parameters(function)} parameters")
+    assert found == []
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """`self` and `cls` are not counted."""
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len([one for one in given if one.arg not in ("self", "cls")])
+
+
+def test_most_functions_are_short():
+    lengths = sorted(length(function) for path in sources() for function in functions(path))
+    assert statistics.median(lengths) <= 8
+    assert lengths[int(len(lengths) * 0.9)] <= 30
+
+
+def test_the_tests_mirror_the_package():
+    """A folder of tests is for a folder of the package; a test file at the top for a module there, or for all of it."""
+    modules = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()}
+    tests = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")]
+    free = {"end_to_end", "benchmarks", "layers", "documentation"}
+    strange = [
+        str(path) for path in tests if path.parts[0].removeprefix("test_").removesuffix(".py") not in modules | free
+    ]
+    assert strange == []
