@@ -133,6 +133,9 @@ class FileSystem:
         directory.mtime = directory.ctime = self.clock()
         if node is not None:
             node.ctime = directory.ctime
+            if node.inode in self._free:  # a rename takes the old name away first
+                self._free.remove(node.inode)
+                heapq.heapify(self._free)
         if self._reuse and before is not None and before[1].links == 0 and before[1] is not node:
             heapq.heappush(self._free, before[1].inode)
 

@@ -8,6 +8,7 @@ from ssyncd.disk.base import Disk, Stat
 from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.local import Local
+from ssyncd.folder.merging import Merging
 from ssyncd.folder.record import Record
 from ssyncd.folder.supply import Supply
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
@@ -30,6 +31,7 @@ class Applier:
         self.local = local
         self.supply = supply
         self.agenda = agenda
+        self.merging = Merging(record, disk, supply, local.settings.text_merge)
         self._disk = disk
         self._parked: set[str] = set()
         self._doers: dict[type, Callable[..., None]] = {
@@ -57,7 +59,8 @@ class Applier:
         key, content = step.entry.key, step.entry.content
         version = self.record.ghosts[key].version if key in self.record.ghosts else 0
         try:
-            return self.supply.want(key, content, version)
+            here = self.supply.want(key, content, version)
+            return (not isinstance(step, Conflict) or self.merging.ready(step)) and here
         except (ContentError, DiskError) as error:
             self._failed(step, error)
             return False
@@ -178,6 +181,10 @@ class Applier:
         """Ours gets a second name first; only then the server's content takes its place. A crash between leaves both."""
         ours = self._here(step.entry.key)
         path = self.path(ours.key)
+        text = self.merging.merge(step, path, self.expected(ours.key, path))
+        if text is not None:
+            self._put_merged(ours, step.entry, path, text)
+            return
         copy_path = self.path_at(ours.parent, step.copy)
         stat = self._disk.copy(path, copy_path, self.expected(ours.key, path))
         key = self.local.new_key(ours.parent, step.copy, ours.kind)
@@ -191,6 +198,26 @@ class Applier:
         after = self._disk.stat(copy_path)
         if after is not None and after.same(stat):
             self._done(copy, after)
+
+    def _put_merged(self, ours: Entry, theirs: Entry, path: str, text: bytes) -> None:
+        """The file gets both edits; what it is now is read, and sent, like any edit of the user's."""
+        self.supply.drop(ours.key)
+        staged = self._disk.stage(ours.key)
+        try:
+            staged.write(text)
+            staged.close()
+            self._disk.flush()
+            now = self.local.clock.wall() // 1000
+            stat = self._disk.put(staged, path, self.expected(ours.key, path), now, ours.exec)
+        except BaseException:
+            staged.discard()
+            raise
+        self._done(replace(ours, content=None), stat)
+        self.local.scanner.unread[ours.key] = None
+        base = self.record.base.get(ours.key)
+        assert base is not None
+        self.record.set_base(replace(base, content=theirs.content))
+        log.info("both sides changed %r: it has both edits now", path)
 
     def _move(self, step: Move) -> None:
         entry = self._here(step.key)

@@ -17,6 +17,7 @@ from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.entries import WHOLE
 from ssyncd.folder.holds import GATHER, Holds
 from ssyncd.folder.local import Local
+from ssyncd.folder.merging import tag
 from ssyncd.folder.overtaken import Overtaken
 from ssyncd.folder.record import Record
 from ssyncd.folder.remote import Remote
@@ -203,8 +204,8 @@ class Engine:
         if event.data is not None:
             self.remote.keep_body(event.data)
         if not self.overtaken.arrived(event):
-            self.supply.answered(event.key)
-            if event.data is None:
+            self.supply.answered(event.key, tag(event.key))
+            if event.data is None and not self.applier.merging.lost(event.key, event.version):
                 self.agenda.failed(event.key, "the server has lost this version", self.edge.clock.monotonic(), 5.0)
         self.agenda.touch(event.key)
 
@@ -216,7 +217,7 @@ class Engine:
 
     def _fetched(self, done: Fetched) -> None:
         if self.supply.fetched(done):
-            self.agenda.touch(done.job.key)
+            self.agenda.touch(done.job.key, tag(done.job.key))
             self.overtaken.fetched(done.job.key)
 
     def _job_failed(self, failed: JobFailed) -> None:

@@ -72,7 +72,12 @@ class Local:
     def hint(self, hints: Iterable[Hint]) -> None:
         for hint in hints:
             if isinstance(hint, Rescan):
-                log.info("looking at everything below %s: %s", hint.path or "the folder", hint.reason)
+                log.log(
+                    logging.DEBUG if hint.path else logging.INFO,
+                    "looking at everything below %s: %s",
+                    hint.path or "the folder",
+                    hint.reason,
+                )
             for path in self._places(hint.path):
                 if isinstance(hint, Rescan):
                     self._agenda.look_below(path, hint.reason)

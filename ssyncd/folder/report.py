@@ -21,6 +21,8 @@ class Report:
         self._engine = engine
         self._server = server
         self._counted = float("-inf")
+        self._asked = float("-inf")
+        self._to_apply = 0
         self._size = 0
         self._conflicts = 0
         self._rates = _Rates()
@@ -32,6 +34,8 @@ class Report:
         pending = waiting_for(engine)
         if pending == 0 or now - self._counted > RECOUNT:
             self._count(now)
+        if now - self._asked > RECOUNT / 8:
+            self._asked, self._to_apply = now, to_apply(engine)
         up, down = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
         sender, supply = engine.sender, engine.supply
         made = FolderStatus(
@@ -43,7 +47,7 @@ class Report:
             entries=len(engine.record.local),
             size=self._size,
             to_send=to_send(engine),
-            to_apply=max(0, pending - to_send(engine)),
+            to_apply=self._to_apply if pending else 0,
             bytes_to_send=sum(_size(engine.record.local, key) for key in sender.uploading),
             bytes_to_apply=sum(content.size for content in supply.fetching.values()),
             up=up,
@@ -90,6 +94,13 @@ def to_send(engine: Engine) -> int:
     if engine.settings.direction is Direction.PULL:
         return 0
     return len(engine.sender.pending) + engine.channel.in_flight + engine.local.unread
+
+
+def to_apply(engine: Engine) -> int:
+    record, fetching = engine.record, engine.supply.fetching
+    keys = (key for key in (*engine.agenda.keys, *engine.waiting) if key not in fetching)
+    coming = sum(1 for key in keys if record.remote.get(key) is not record.base.get(key))
+    return engine.supply.pending + len(record.overtaken) + coming
 
 
 def waiting_for(engine: Engine) -> int:

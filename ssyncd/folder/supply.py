@@ -37,10 +37,10 @@ class Supply:
     def has(self, key: str, hash: str) -> bool:
         return self._ready.get(key, ("", None))[0] == hash
 
-    def want(self, key: str, content: Content, version: int) -> bool:
+    def want(self, key: str, content: Content, version: int, of: str = "") -> bool:
         """See to it that this content gets staged under the key: True if it is, False if its arrival will touch the key.
 
-        `version` of the object holds it. ContentError, NoSpaceError and other DiskErrors.
+        `version` of the object holds it (`of`, if the key is a tag of another's). ContentError, NoSpaceError, other DiskErrors.
         """
         if self.has(key, content.hash):
             return True
@@ -49,7 +49,7 @@ class Supply:
         if body is None:
             if self._asked.get(key) != content.hash:
                 self._asked[key] = content.hash
-                self._ask(key, version)
+                self._ask(of or key, version)
             return False
         self._asked.pop(key, None)
         if body.data is not None:
@@ -80,9 +80,21 @@ class Supply:
         else:
             yield Source(path, stat)
 
-    def answered(self, key: str) -> None:
-        """The server answered what was asked for this key; its body, if any, is among the bodies now."""
-        self._asked.pop(key, None)
+    def answered(self, *keys: str) -> None:
+        """The server answered what was asked for these keys; the body, if any, is among the bodies now."""
+        for key in keys:
+            self._asked.pop(key, None)
+
+    def read(self, key: str, hash: str, size: int) -> bytes:
+        """The bytes of a staged file, which stays staged."""
+        self.take(key, hash)
+        staged = self._disk.stage(key, resume=True)
+        try:
+            data = staged.read_at(size, 0)
+        finally:
+            staged.close()
+        self._ready[key] = hash, staged
+        return data
 
     def forget_asked(self) -> None:
         """The connection is gone, and what was asked with it."""

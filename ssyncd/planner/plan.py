@@ -81,7 +81,10 @@ class SendDelete:
 @dataclass(slots=True)
 class Plan:
     """`steps` in an order that works; `sends` parents first, deletions children first; `agreed` keys where both sides are
-    equal and the base is to say so; `waiting` keys that cannot be decided yet, each with the reason."""
+    equal and the base is to say so; `waiting` keys that cannot be decided or done yet, each with the reason: to be touched
+    again when anything has changed. A plan with a Rekey holds nothing else: all that was touched is to be planned again.
+
+    After a step the base is `reconcile.base_after`. A send must not go any more when its key was touched again."""
 
     steps: list[Step] = field(default_factory=list)
     sends: list[Send | SendDelete] = field(default_factory=list)
