@@ -22,10 +22,12 @@ ChooseKey = Callable[[str, str, Kind], str]
 
 @dataclass(slots=True)
 class Seen:
-    """What one look found: keys whose local entry changed in any way (or went), keys that are ignored from now on, and
-    directories that were not where they should be, but nobody said so yet: they are to be looked at in a moment."""
+    """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
+    before and after, keys that are ignored from now on, and directories that were not where they should be, but nobody said so
+    yet: they are to be looked at in a moment."""
 
     touched: set[str] = field(default_factory=set)
+    placed: list[tuple[str, Entry | None, Entry | None]] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
     later: set[str] = field(default_factory=set)
 
@@ -39,7 +41,8 @@ class _Look:
 
 
 class Scanner:
-    """Keeps `tree` and `stats` equal to the disk. New and changed files get content None: `unread` lists them.
+    """Keeps `tree` and `stats` equal to the disk. New and changed files get content None: `unread` lists them. An equal stat is no
+    proof for the keys in `young`.
 
     `troubles` maps each path that cannot be taken into the tree to the reason; a later look that finds it well removes it.
     """
@@ -47,6 +50,7 @@ class Scanner:
     def __init__(self, disk: Disk, tree: Tree, ignored: Callable[[str, bool], bool], choose_key: ChooseKey) -> None:
         self.tree = tree
         self.stats: dict[str, Stat] = {}
+        self.young: set[str] = set()
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
         self._disk = disk
@@ -81,12 +85,16 @@ class Scanner:
         self.tree.remove(key)
         self.stats.pop(key, None)
         self.unread.pop(key, None)
+        self.young.discard(key)
 
     def rekey(self, old: str, new: str) -> None:
         self.tree.rekey(old, new)
         self.stats[new] = self.stats.pop(old)
         if self.unread.pop(old, 1) is None:
             self.unread[new] = None
+        if old in self.young:
+            self.young.remove(old)
+            self.young.add(new)
 
     # Looking.
 
@@ -104,7 +112,7 @@ class Scanner:
         parent = self.tree.find(directory)
         if not path:
             return
-        if parent is None:
+        if parent is None or not self._is_directory(parent, look):
             self._look_at(directory, look)
             return
         try:
@@ -121,6 +129,15 @@ class Scanner:
                 look.vanished[key] = None
         else:
             self._see(parent, name, path, stat, look)
+
+    def _is_directory(self, key: str, look: _Look) -> bool:
+        """Whether this is a directory that stays where the tree has it, so far as this look has seen."""
+        while key:
+            entry = self.tree.get(key)
+            if entry is None or entry.kind is not Kind.DIR or key in look.vanished:
+                return False
+            key = entry.parent
+        return True
 
     def _stands(self, key: str, path: str) -> bool:
         """Whether a directory is where the tree has it. If not, what is missing in it may have gone with it: a rename of which
@@ -144,7 +161,7 @@ class Scanner:
         for name, stat in listing.items():
             inner = f"{path}/{name}" if path else name
             known = at(key, name)
-            if not (known and self.stats.get(known[0]) == stat and stat.kind == "file"):
+            if not (known and self.stats.get(known[0]) == stat and stat.kind == "file" and known[0] not in self.young):
                 self._see(key, name, inner, stat, look)
         for child in self.tree.children(key):
             entry = self.tree.get(child)
@@ -191,16 +208,17 @@ class Scanner:
     def _compare(self, key: str, path: str, stat: Stat, look: _Look) -> None:
         entry, old = self.tree.get(key), self.stats.get(key)
         assert entry is not None
-        if old == stat:
+        if old == stat and key not in self.young:
             return
         self.stats[key] = stat
         if entry.kind is Kind.LINK:
             entry = replace(entry, target=self._target(path, entry.target))
         elif entry.kind is Kind.FILE:
-            only_mode = old is not None and stat.same(old) and stat.exec != old.exec
+            only_mode = old is not None and stat.same(old) and stat.exec != old.exec and key not in self.young
             entry = replace(entry, exec=stat.exec, content=entry.content if only_mode else None)
             if entry.content is None:
                 self.unread[key] = None
+        self.young.discard(key)
         if entry != self.tree.get(key):
             self.tree.put(entry)
             look.seen.touched.add(key)
@@ -218,7 +236,7 @@ class Scanner:
         while look.directories:
             parent, name, stat = look.directories.pop(0)
             path = self._path(parent, name)
-            if path is None or self._taken(parent, name, look):
+            if path is None or not self._is_free(parent, name, look):
                 continue
             try:
                 names = self._disk.list(path)
@@ -233,9 +251,7 @@ class Scanner:
         if key is None:
             key = self._choose_key(parent, name, Kind.DIR)
         look.vanished.pop(key, None)
-        self.tree.put(Entry(key, parent, name, Kind.DIR))
-        self.stats[key] = stat
-        look.seen.touched.add(key)
+        self._put_new(Entry(key, parent, name, Kind.DIR), stat, look)
         path = self._path(parent, name)
         if path is not None:
             self._list(key, path, look)
@@ -264,25 +280,30 @@ class Scanner:
         gone = {old.inode: key for key in self._gone_keys(look) if (old := self.stats.get(key)) is not None}
         for parent, name, stat in look.others:
             path = self._path(parent, name)
-            if path is None or self._taken(parent, name, look):
+            if path is None or not self._is_free(parent, name, look):
                 continue
             kind, key = KINDS[stat.kind], gone.get(stat.inode)
             entry = self.tree.get(key) if key is not None else None
             if key is not None and entry is not None and entry.kind is kind and stat.same(self.stats[key]):
                 look.vanished.pop(key, None)
                 gone.pop(stat.inode)
-                moved = replace(entry, parent=parent, name=name, exec=stat.exec)
+                content = entry.content if key not in self.young else None
+                exec, target = stat.exec and kind is Kind.FILE, self._target(path, "") if kind is Kind.LINK else ""
+                moved = Entry(key, parent, name, kind, content, exec, target)
+                self.young.discard(key)
             else:
                 key = self._choose_key(parent, name, kind)
                 target = self._target(path, "") if kind is Kind.LINK else ""
                 moved = Entry(key, parent, name, kind, None, stat.exec and kind is Kind.FILE, target)
             self._put_new(moved, stat, look)
 
-    def _taken(self, parent: str, name: str, look: _Look) -> bool:
-        """Whether this look has placed something here already: two hints can lead to one place."""
-        return any(key not in look.vanished for key in self.tree.at(parent, name))
+    def _is_free(self, parent: str, name: str, look: _Look) -> bool:
+        """Whether something can be placed here. Two hints can lead to one place; and of a directory that is not what it was,
+        the look at itself tells."""
+        return self._is_directory(parent, look) and all(key in look.vanished for key in self.tree.at(parent, name))
 
     def _put_new(self, entry: Entry, stat: Stat, look: _Look) -> None:
+        look.seen.placed.append((entry.key, self.tree.get(entry.key), entry))
         self.tree.put(entry)
         self.stats[entry.key] = stat
         if not entry.read:
@@ -302,9 +323,8 @@ class Scanner:
             return
         for gone in (key, *self.tree.below(key)):
             look.seen.touched.add(gone)
+            look.seen.placed.append((gone, self.tree.get(gone), None))
             self.gone(gone)
-        look.seen.touched.add(entry.parent)
-        look.seen.touched.discard("")
 
     def _path(self, parent: str, name: str) -> str | None:
         above = self.tree.path(parent)

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterable
+from itertools import islice
 
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 60.0
@@ -13,7 +14,8 @@ class Agenda:
     """Times are those of the injected monotonic clock, in seconds."""
 
     def __init__(self) -> None:
-        self.keys: set[str] = set()
+        # In the order they were touched: a directory comes before what is found in it.
+        self.keys: dict[str, None] = {}
         self.paths: dict[str, None] = {}
         self.below: dict[str, str] = {}
         self._later: list[tuple[float, str, bool]] = []
@@ -22,18 +24,34 @@ class Agenda:
         """What is put off: keys, and paths (True)."""
 
     def touch(self, *keys: str) -> None:
-        self.keys.update(keys)
-        self.keys.discard("")
+        self.touch_all(keys)
 
     def touch_all(self, keys: Iterable[str]) -> None:
-        self.keys.update(keys)
-        self.keys.discard("")
+        self.keys.update(dict.fromkeys(keys))
+        self.keys.pop("", None)
+
+    def take(self, most: int) -> list[str]:
+        """The keys touched first; they are off the agenda."""
+        taken = list(islice(self.keys, most))
+        for key in taken:
+            del self.keys[key]
+        return taken
 
     def look(self, path: str) -> None:
         self.paths[path] = None
 
     def look_below(self, path: str, reason: str) -> None:
         self.below[path] = reason
+
+    def moved(self, old: str, new: str) -> None:
+        """A directory has another path: what was to be looked at in it is there now."""
+        inside = old + "/"
+        for path in [path for path in self.paths if path.startswith(inside)]:
+            self.look(new + path.removeprefix(old))
+        for path in [path for path in self.below if path.startswith(inside) or path == old]:
+            self.look_below(new + path.removeprefix(old), self.below[path])
+        for when, path, is_path in [later for later in self._later if later[2] and later[1].startswith(inside)]:
+            self.at(when, new + path.removeprefix(old), is_path)
 
     def at(self, when: float, key: str, is_path: bool = False) -> None:
         """Touch a key, or look at a path, at a time to come."""

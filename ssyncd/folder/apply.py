@@ -7,11 +7,13 @@ from dataclasses import replace
 from ssyncd.disk.base import Disk, Stat
 from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.around import touch_around
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import Merging
 from ssyncd.folder.record import Record
 from ssyncd.folder.supply import Supply
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
+from ssyncd.planner.reconcile import base_after
 from ssyncd.planner.tree import Entry, Kind
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ class Applier:
         log.debug("%s: %s", step, error)
         if isinstance(error, ChangedError | GoneError):
             self.agenda.look(error.path)
+            self.local.look_at(key)
             if isinstance(step, Remove):
                 self.agenda.look_below(error.path, "it could not be removed")
         reason = error.reason if isinstance(error, DiskError) else str(error)
@@ -106,8 +109,8 @@ class Applier:
 
     def expected(self, key: str, path: str) -> Stat:
         stat = self.record.stats.get(key)
-        if stat is None:
-            raise ChangedError(path, "it has not been looked at")
+        if stat is None or self.local.is_young(key):
+            raise ChangedError(path, "it was written a moment ago")
         return stat
 
     def make_extra(self, entry: Entry, tag: str = "") -> None:
@@ -132,8 +135,24 @@ class Applier:
         self._done(entry, stat)
 
     def _done(self, entry: Entry, stat: Stat) -> None:
+        before = self.record.local.get(entry.key)
         self.local.scanner.done(entry, stat)
         self.record.looked([entry.key])
+        self.local.looked_into([entry.key])
+        if before is None or before.place != entry.place:
+            touch_around(self.agenda, self.record, entry.key, before, entry)
+
+    def _based(self, key: str, before: Entry | None) -> None:
+        """The base says what was really done by a step; `before` it the local entry was this."""
+        local, remote = self.record.local.get(key), self.record.remote.get(key)
+        if local is not None and local.same(remote):
+            self.record.agree(key)
+            return
+        after = base_after(self.record.base.get(key), before, local, remote)
+        if after is None:
+            self.record.drop_base(key)
+        else:
+            self.record.set_base(after)
 
     # Steps.
 
@@ -152,14 +171,12 @@ class Applier:
             self._done(entry, self._disk.make_link(path, entry.target, None))
         else:
             self._done(entry, self._disk.make_dir(path))
-        remote = self.record.remote.get(entry.key)
-        self.record.set_base(remote if entry == remote and remote is not None else entry)
-        if entry == remote and remote is not None:
-            self.record.local.put(remote)
+        self._based(entry.key, None)
 
     def _replace(self, step: Replace) -> None:
+        before = self._here(step.entry.key)
         self._put_over(step.entry)
-        self._base_content(step.entry)
+        self._based(step.entry.key, before)
 
     def _put_over(self, entry: Entry) -> None:
         path = self.path(entry.key)
@@ -168,14 +185,6 @@ class Applier:
             self._put(entry, path, expected)
         else:
             self._done(entry, self._disk.make_link(path, entry.target, expected))
-
-    def _base_content(self, entry: Entry) -> None:
-        """The content of this entry is the server's, and here."""
-        base = self.record.base.get(entry.key)
-        if base is None:
-            self.record.set_base(entry)
-        else:
-            self.record.set_base(replace(base, content=entry.content, target=entry.target, exec=entry.exec))
 
     def _conflict(self, step: Conflict) -> None:
         """Ours gets a second name first; only then the server's content takes its place. A crash between leaves both."""
@@ -193,7 +202,7 @@ class Applier:
         self.agenda.touch(key)
         log.info("both sides changed %r: ours is kept as %r", path, step.copy)
         self._put_over(step.entry)
-        self._base_content(step.entry)
+        self._based(step.entry.key, ours)
         # One name less for the same bytes: their ctime has changed.
         after = self._disk.stat(copy_path)
         if after is not None and after.same(stat):
@@ -230,9 +239,7 @@ class Applier:
         if entry.kind is Kind.DIR:
             self.local.moved(path, target)
         self._done(replace(entry, parent=step.parent, name=step.name), stat)
-        base = self.record.base.get(step.key)
-        if base is not None:
-            self.record.set_base(replace(base, parent=step.parent, name=step.name))
+        self._based(step.key, entry)
 
     def _park(self, step: Park) -> None:
         path = self.path(step.key)
@@ -243,9 +250,7 @@ class Applier:
         entry = self._here(step.key)
         path = self.path(step.key)
         self._done(replace(entry, exec=step.exec), self._disk.set_exec(path, step.exec, self.expected(step.key, path)))
-        base = self.record.base.get(step.key)
-        if base is not None:
-            self.record.set_base(replace(base, exec=step.exec))
+        self._based(step.key, entry)
 
     def _remove(self, step: Remove) -> None:
         entry = self.record.local.get(step.key)
@@ -257,11 +262,11 @@ class Applier:
                 raise
         # What the tree still has inside is gone too: the user was faster.
         for key in (*self.record.local.below(step.key), step.key):
+            before = self.record.local.get(key)
             self.local.scanner.gone(key)
             self.agenda.touch(key)
-        self.record.drop_base(step.key)
-        if entry is not None:
-            self.agenda.touch(entry.parent)
+            touch_around(self.agenda, self.record, key, before)
+        self._based(step.key, entry)
 
     def unpark_all(self) -> None:
         """Steps that were to free a place failed: what was moved aside goes back to where it was."""

@@ -228,7 +228,7 @@ class Engine:
         if isinstance(job, UploadJob):
             self.sender.upload_failed(job.key)
             if isinstance(error, DiskError):
-                self.agenda.look(job.path)
+                self.local.look_at(job.key)
         elif isinstance(job, FetchJob):
             self.supply.fetch_failed(job.key)
         wait = error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0
@@ -245,13 +245,13 @@ class Engine:
         elif self.waiting and self._moved_on:
             # What they wait for may have come to pass.
             self._moved_on = False
-            self.agenda.touch_all(self.waiting)
+            self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
         elif not self.local.unread and self.agenda.next is None:
             self.holds.settle()
 
     def _plan_keys(self, now: float) -> None:
-        keys = self._take_keys()
-        self.holds.replanned(keys)
+        keys = {key for key in self.agenda.take(BATCH) if not self._ignored(key)}
+        self.agenda.touch_all(self.holds.replanned(keys))
         made = plan(self.record.trees(), keys, _Busy(self.channel), self.settings.device)
         for key in keys:
             self.waiting.pop(key, None)
@@ -267,17 +267,10 @@ class Engine:
             self.agenda.touch_all(keys)  # such a plan holds nothing else
         self._apply(made)
 
-    def _take_keys(self) -> set[str]:
-        if len(self.agenda.keys) <= BATCH:
-            keys, self.agenda.keys = self.agenda.keys, set()
-        else:
-            keys = set(sorted(self.agenda.keys, key=self._depth)[:BATCH])
-            self.agenda.keys -= keys
-        return {key for key in keys if not self._ignored(key)}
-
-    def _depth(self, key: str) -> int:
-        path = self.record.remote.path(key) or self.record.local.path(key)
-        return path.count("/") if path else 0
+    def _has_directory(self, key: str) -> bool:
+        """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""
+        entry = self.record.remote.get(key)
+        return entry is None or not entry.parent or entry.parent in self.record.remote or entry.parent in self.record.local
 
     def _ignored(self, key: str) -> bool:
         """Entries of the server that this folder's rules leave out."""
@@ -309,7 +302,7 @@ class Engine:
 
     def _commit(self) -> None:
         try:
-            self.record.commit()
+            self.record.commit(self.edge.clock.wall())
         except StateError as error:
             self._start_over(str(error))  # nothing may be sent that is not in the ledger
 

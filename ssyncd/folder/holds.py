@@ -2,14 +2,16 @@
 
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import FolderSettings
-from ssyncd.planner.plan import Plan, Remove, SendDelete
+from ssyncd.planner.plan import Make, Move, Plan, Remove, Send, SendDelete, Step
 from ssyncd.planner.safety import held
 from ssyncd.status import Hold
 
 CALM = 10.0
 """Seconds without a deletion after which a burst of deletions is over."""
 GATHER = 0.3
-"""Seconds to wait for more deletions when there are many."""
+"""Seconds without another deletion before the first of them is done."""
+LONGEST = 5.0
+"""Seconds after which deletions that never pause are judged all the same."""
 HERE, EVERYWHERE = "here", "everywhere"
 WHY = {
     HERE: "the server's changes would delete most of this folder",
@@ -17,87 +19,126 @@ WHY = {
 }
 
 
+class _Burst:
+    """Deletions in one direction: `gathered` are wanted and wait until their number is known, `held` wait for the user."""
+
+    def __init__(self) -> None:
+        self.gathered: set[str] = set()
+        self.held: set[str] = set()
+        self.done = 0
+        self._first = 0.0
+        self._latest = float("-inf")
+
+    def gather(self, keys: set[str], now: float) -> bool:
+        """Whether there may be more to come."""
+        if now - self._latest > CALM:
+            self.done = 0
+        if not keys <= self.gathered:
+            self._first = self._first if self.gathered else now
+            self._latest = now
+            self.gathered |= keys
+        return now - self._latest < GATHER and now - self._first < LONGEST
+
+    @property
+    def waiting(self) -> set[str]:
+        return self.gathered | self.held
+
+
 class Holds:
-    """Takes deletions out of plans when there are too many of them. What is held stays held over restarts (`meta`)."""
+    """Takes deletions out of plans when there are too many of them. What is held stays held over restarts (`meta`).
+
+    Many deletions come in pieces: before the first of them is done, it must be known how many they are. What takes the place
+    of something that waits, waits behind it.
+    """
 
     def __init__(self, record: Record, settings: FolderSettings) -> None:
         self._record = record
         self._settings = settings
-        self._keys: dict[str, set[str]] = {HERE: set(), EVERYWHERE: set()}
-        self._done: dict[str, int] = {HERE: 0, EVERYWHERE: 0}
-        self._latest = 0.0
+        self._bursts = {HERE: _Burst(), EVERYWHERE: _Burst()}
+        self._behind: set[str] = set()
+        self._planned: set[str] = set()
         self._approved = False
-        self._gathered: set[str] = set()
 
     @property
     def keys(self) -> set[str]:
-        return self._keys[HERE] | self._keys[EVERYWHERE]
+        return self._bursts[HERE].held | self._bursts[EVERYWHERE].held
 
     def check(self, plan: Plan, now: float) -> set[str]:
         """Leave out of the plan what has to wait. Returns the keys to be planned again after `GATHER` seconds."""
-        if now - self._latest > CALM:
-            self._done = dict.fromkeys(self._done, 0)
-        planned = {
-            HERE: {step.key for step in plan.steps if isinstance(step, Remove)},
-            EVERYWHERE: {send.key for send in plan.sends if isinstance(send, SendDelete) and not send.repair},
-        }
-        gathering = set[str]()
-        for where, keys in planned.items():
-            if self._is_gathering(where, keys):
-                gathering |= keys
-            else:
-                self._check(where, keys, now)
-        waiting = self.keys | gathering
-        if waiting:
-            plan.steps = [step for step in plan.steps if not (isinstance(step, Remove) and step.key in waiting)]
-            plan.sends = [send for send in plan.sends if not (isinstance(send, SendDelete) and send.key in waiting)]
-        return gathering
+        removed = {step.key for step in plan.steps if isinstance(step, Remove)}
+        deleted = {send.key for send in plan.sends if isinstance(send, SendDelete) and not send.repair}
+        again = self._check(HERE, removed, now) | self._check(EVERYWHERE, deleted, now)
+        here, everywhere = self._bursts[HERE].waiting, self._bursts[EVERYWHERE].waiting
+        if here:
+            plan.steps = [step for step in plan.steps if not self._must_wait(step, here)]
+        if everywhere:
+            plan.sends = [send for send in plan.sends if not self._must_wait(send, everywhere)]
+        return again
 
-    def _is_gathering(self, where: str, keys: set[str]) -> bool:
-        """Many deletions come in pieces: before the first of them is done, see how many they are."""
-        new = keys - self._gathered
-        if not new or self._approved or len(keys) + self._done[where] < self._settings.hold_least:
-            self._gathered -= keys
-            return False
-        self._gathered |= keys
-        return True
-
-    def _check(self, where: str, keys: set[str], now: float) -> None:
-        if not keys or self._approved:
-            return
-        self._latest = now
-        settings, waiting = self._settings, self._keys[where]
-        size = len(self._record.base) + self._done[where]
-        if (
-            waiting
-            or self._record.meta.get(f"held_{where}")
-            or held(len(keys), self._done[where], size, settings.hold_share, settings.hold_least)
+    def _check(self, where: str, keys: set[str], now: float) -> set[str]:
+        burst, settings = self._bursts[where], self._settings
+        size = len(self._record.base) + burst.done
+        burst.gathered -= self._planned - keys
+        if not keys:
+            return set()
+        if self._approved or size < settings.hold_least:
+            burst.gathered -= keys
+            return set()
+        if burst.gather(keys, now):
+            return keys
+        wanted = len(burst.gathered)
+        burst.gathered -= keys
+        if self._record.meta.get(f"held_{where}") or held(
+            wanted, burst.done, size, settings.hold_share, settings.hold_least
         ):
-            waiting.update(keys)
+            burst.held |= keys
             self._record.set_meta(f"held_{where}", "1")
         else:
-            self._done[where] += len(keys)
+            burst.done += len(keys)
+        return set()
 
-    def replanned(self, keys: set[str]) -> None:
-        """These keys are being planned again: whether they are to be deleted will be seen."""
-        for waiting in self._keys.values():
-            waiting.difference_update(keys)
+    def _must_wait(self, item: Step | Send | SendDelete, waiting: set[str]) -> bool:
+        if isinstance(item, Remove | SendDelete):
+            return item.key in waiting
+        if isinstance(item, Send):
+            key, there = item.entry.key, self._record.remote.at(*item.entry.place)
+        elif isinstance(item, Make):
+            key, there = item.entry.key, self._record.local.at(*item.entry.place)
+        elif isinstance(item, Move):
+            key, there = item.key, self._record.local.at(item.parent, item.name)
+        else:
+            return False
+        if key in there or waiting.isdisjoint(there):
+            return False
+        self._behind.add(key)
+        return True
+
+    def replanned(self, keys: set[str]) -> set[str]:
+        """These keys are being planned again: whether they are to be deleted will be seen. Returns what waited behind them."""
+        self._planned, freed = keys, set[str]()
+        for burst in self._bursts.values():
+            if not burst.held.isdisjoint(keys) or not burst.gathered.isdisjoint(keys):
+                freed, self._behind = freed | self._behind, set()
+            burst.held -= keys
+        return freed
 
     def settle(self) -> None:
         """Everything was planned: a hold whose deletions are all gone from the plans is over, and so is an approval."""
-        for where, waiting in self._keys.items():
-            if not waiting and self._record.meta.get(f"held_{where}"):
+        for where, burst in self._bursts.items():
+            burst.gathered.clear()
+            if not burst.held and self._record.meta.get(f"held_{where}"):
                 self._record.set_meta(f"held_{where}", None)
         self._approved = False
 
     def approve(self) -> set[str]:
         """The user's word: the keys that may be planned again."""
-        keys = self.keys
+        keys = self.keys | self._behind
         self._approved = True
-        for where, waiting in self._keys.items():
-            waiting.clear()
+        self._behind = set()
+        for where, burst in self._bursts.items():
+            burst.held.clear()
             self._record.set_meta(f"held_{where}", None)
         return keys
 
     def tell(self) -> tuple[Hold, ...]:
-        return tuple(Hold(WHY[where], len(keys), where) for where, keys in self._keys.items() if keys)
+        return tuple(Hold(WHY[where], len(burst.held), where) for where, burst in self._bursts.items() if burst.held)

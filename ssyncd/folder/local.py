@@ -1,7 +1,7 @@
 """The local side of a folder: hints come in, the local tree and what its files hold come out."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
@@ -9,8 +9,9 @@ from ssyncd.disk.base import Disk, Hint, Rescan, Stat
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.around import touch_around
 from ssyncd.folder.bodies import Bodies
-from ssyncd.folder.record import Record
+from ssyncd.folder.record import SURE, Record
 from ssyncd.folder.settings import Clock, FolderSettings
 from ssyncd.planner.ignore import Ignore
 from ssyncd.planner.tree import Content, Kind, birth_key
@@ -47,7 +48,7 @@ class Local:
         self.clock = Clock()
         self.random_key: Callable[[], str] = lambda: ""
         self.scanner = Scanner(disk, record.local, self.ignored, self._choose_key)
-        self.scanner.stats = record.stats
+        self.scanner.stats, self.scanner.young = record.stats, record.young
         self._disk = disk
         self._transfers = transfers
         self._bodies = bodies
@@ -55,8 +56,6 @@ class Local:
         self._ignore = Ignore(settings.ignore)
         self.writing: dict[str, float] = {}
         self._reading: dict[str, Stat] = {}
-        # Files read so soon after they were written that a later write may have left the same stamp.
-        self._young: set[str] = set()
         # Directories that we renamed, new path to old, until the watcher has told us so.
         self._moved: dict[str, str] = {}
         # Directories deleted elsewhere that stay here for what is ignored in them.
@@ -97,8 +96,9 @@ class Local:
             self._agenda.look(path)
 
     def moved(self, old: str, new: str) -> None:
-        """We renamed a directory: hints already on their way still name its old place."""
+        """We renamed a directory: hints already on their way still name its old place, and so does what is to be looked at."""
         self._moved[new] = old
+        self._agenda.moved(old, new)
         for path in [path for path in self.writing if path.startswith(old + "/")]:
             self._note(new + path.removeprefix(old), writing=True)
 
@@ -118,11 +118,13 @@ class Local:
         self._agenda.paths, self._agenda.below = {}, {}
         if IGNORE_FILE in paths or "" in below:
             self._load_ignore(below)
-        self._doubt(paths)
         self._leave_husks(paths)
         seen = self.scanner.look(paths, below)
         self.record.looked(seen.touched)
         self._agenda.touch_all(seen.touched)
+        for key, before, after in seen.placed:
+            touch_around(self._agenda, self.record, key, before, after)
+        self.looked_into(key for key in seen.touched if key not in self.scanner.unread)
         for path in seen.later:
             self._agenda.at(self.clock.monotonic() + LATER, path, is_path=True)
         for key in seen.ignored:
@@ -140,14 +142,26 @@ class Local:
         self._agenda.at(until, path, is_path=True)
         return False
 
-    def _doubt(self, paths: Sequence[str]) -> None:
-        if not self._young:
-            return
-        for path in paths:
-            key = self.record.local.find(path)
-            if key in self._young:
-                self._young.discard(key)
-                self.record.stats.pop(key, None)
+    def look_at(self, key: str) -> None:
+        """Something was wrong with this entry: look at it, wherever it has got to."""
+        path = self.record.local.path(key)
+        if path is not None:
+            self._agenda.look(path)
+
+    def doubt(self, key: str) -> None:
+        """What we think is in this file may not be: it is to be read again."""
+        self.record.young.add(key)
+        self.look_at(key)
+
+    def looked_into(self, keys: Iterable[str]) -> None:
+        """What these hold is known now. Whatever is written in the same tick of the kernel's clock may leave the same stamp."""
+        now, stats, young = self.clock.wall(), self.record.stats, self.record.young
+        young.update(key for key in keys if (stat := stats.get(key)) is not None and now - stat.mtime < COARSE)
+
+    def is_young(self, key: str) -> bool:
+        """Whether what it holds may have changed without a trace so far."""
+        stat = self.record.stats.get(key)
+        return key in self.record.young and stat is not None and self.clock.wall() - stat.mtime < SURE
 
     # Reading.
 
@@ -174,8 +188,7 @@ class Local:
                     self._transfers.submit([ReadJob(key, path, stat)])
 
     def _read_here(self, key: str, path: str, stat: Stat) -> None:
-        if self.clock.wall() - stat.ctime < COARSE:
-            self._young.add(key)
+        self.looked_into([key])
         try:
             done = read_small(self._disk, path, stat, self.settings.device)
         except DiskError as error:
@@ -191,14 +204,12 @@ class Local:
 
     def read_failed(self, key: str, path: str, error: Exception) -> None:
         self._reading.pop(key, None)
-        if key in self.record.local:
-            self.scanner.unread[key] = None
-            self.record.stats.pop(key, None)
         if isinstance(error, ChangedError | GoneError):
-            self._agenda.look(path)
+            self.doubt(key)
         else:
             self.scanner.troubles[path] = error.reason if isinstance(error, DiskError) else str(error)
             self.scanner.unread.pop(key, None)
+            self.record.young.add(key)
             self._agenda.at(self.clock.monotonic() + 30, path, is_path=True)
 
     def _take(self, key: str, stat: Stat, content: Content, body: Body) -> None:
@@ -252,6 +263,8 @@ class Local:
             names = self._disk.list(path)
         except DiskError:
             return False
+        if not names:
+            return False  # emptied meanwhile: it can be removed after all
         for name, stat in names.items():
             if not self._ignore.ignored(f"{path}/{name}", stat.kind == "dir") and f"{path}/{name}" not in self._husks:
                 return False

@@ -15,10 +15,15 @@ from ssyncd.protocol.ghosts import Ghost, Sent
 from ssyncd.state.database import BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
 
 NOWHERE = Placed(0, False)
+SURE = 1_000_000_000
+"""Nanoseconds after which a change that left the same stamp as the one before would have been told by the watcher."""
 
 
 class Record:
     """The base and remote trees with all that belongs to them; the local tree is the scanner's, who fills `local`, `stats`.
+
+    `young` are files and links that were looked into so soon after they were written that a later write may have left the same
+    stamp: to be looked into again whenever there is reason to look.
 
     It is the channel's ghost store too: a ghost's data is made from the remote entry, without the bytes of small files.
     """
@@ -27,6 +32,7 @@ class Record:
         self.database = database
         self.base, self.local, self.remote = Tree(), Tree(), Tree()
         self.stats: dict[str, Stat] = {}
+        self.young: set[str] = set()
         self.ghosts: dict[str, RemoteRow] = {}
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
         self.unusable: dict[str, str] = {}
@@ -39,6 +45,7 @@ class Record:
         self._load()
 
     def _load(self) -> None:
+        sure = int(self.meta.get("seen", "0")) - SURE
         for row in self.database.remote():
             self.ghosts[row.key] = row
             if row.entry is not None and not row.dead:
@@ -52,6 +59,8 @@ class Record:
             self.local.put(base.entry if base.stat is not None else replace(base.entry, content=None))
             if base.stat is not None:
                 self.stats[key] = base.stat
+                if base.stat.mtime >= sure:
+                    self.young.add(key)
         for lost in self.database.overtaken():
             self.overtaken[lost.entry.key, lost.version] = lost
 
@@ -92,19 +101,20 @@ class Record:
         return Ghost(row.version, None if row.dead or row.entry is None else to_data(row.entry))
 
     def put(self, key: str, ghost: Ghost) -> None:
-        """A new version of an object. What is no entry (another program's, or hostile) is noted and takes no place."""
+        """A new version of an object. What is no entry (another program's, or hostile) is noted and changes nothing here: it
+        is not known, which is not the same as deleted."""
         old = self.ghosts.get(key)
+        last, dead = (old.entry if old is not None else None), ghost.data is None
         entry = None
+        self.unusable.pop(key, None)
         if ghost.data is not None:
             try:
                 entry = to_entry(key, ghost.data)
-                self.unusable.pop(key, None)
             except ContentError as error:
                 self.unusable[key] = str(error)
+                entry, dead = last, last is None or (old is not None and old.dead)
         placed, mine = self._place(old, entry)
-        dead = entry is None
-        last = old.entry if old is not None and dead else entry
-        self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, last))
+        self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, entry or last))
 
     def _place(self, old: RemoteRow | None, entry: Entry | None) -> tuple[int, bool]:
         if (
@@ -195,8 +205,11 @@ class Record:
 
     # Writing.
 
-    def commit(self) -> None:
-        """Write what changed. StateError: nothing was written, and all of it is written the next time."""
+    def commit(self, now: int = 0) -> None:
+        """Write what changed; `now` is the time of day in nanoseconds. StateError: nothing was written, and all of it is written
+        the next time."""
+        if now and (self._writes or self._base_touched):
+            self.set_meta("seen", str(now))
         for key in self._base_touched:
             self._writes.base[key] = self._base_row(key)
         self._base_touched.clear()

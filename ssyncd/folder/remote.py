@@ -7,6 +7,7 @@ from typing import Any
 from ssyncd.content.body import parse_content
 from ssyncd.errors import ContentError
 from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.around import touch_around
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.entries import to_entry
 from ssyncd.folder.record import Record
@@ -39,17 +40,7 @@ class Remote:
         self._agenda.succeeded(key)
         self._agenda.touch(key)
         if before is None or after is None or before.place != after.place:
-            self.touch_around(key, before, after)
-
-    def touch_around(self, key: str, *entries: Entry | None) -> None:
-        """An entry came, went or moved: its directory, what is in it and who claims its place have to be looked at too."""
-        record = self._record
-        for tree in (record.remote, record.local):
-            self._agenda.touch_all(tree.children(key))
-            for entry in entries:
-                if entry is not None:
-                    self._agenda.touch(entry.parent)
-                    self._agenda.touch_all(tree.at(*entry.place))
+            touch_around(self._agenda, record, key, before, after)
 
     def keep_body(self, data: dict[str, Any]) -> None:
         """Bytes or chunk rows that came with an object will be wanted in a moment."""

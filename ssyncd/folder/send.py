@@ -56,8 +56,8 @@ class Sender:
         for key, send in list(self.pending.items()):
             if room <= 0:
                 return
-            if self.channel.busy(key):
-                continue
+            if self.channel.busy(key) or key in self._agenda.keys:
+                continue  # what was touched since it was planned is planned again first
             if (send.repair and not self._repair_due(key)) or not self._in_order(send):
                 continue
             if self._send(key, send):
@@ -79,7 +79,18 @@ class Sender:
             return (
                 not parent or self.channel.busy(parent) or (parent in self.record.remote and parent not in self.pending)
             )
-        return all(self.channel.busy(child) for child in self.record.remote.children(send.key))
+        above = self._above(send.key)
+        inside = self.record.remote.children(send.key)
+        return all(self.channel.busy(child) or child in above for child in inside)
+
+    def _above(self, key: str) -> set[str]:
+        """The directories on the way up: hostile ones can be inside each other, and would wait for each other for ever."""
+        above = set[str]()
+        entry = self.record.remote.get(key)
+        while entry is not None and entry.parent and entry.parent not in above:
+            above.add(entry.parent)
+            entry = self.record.remote.get(entry.parent)
+        return above
 
     def _send(self, key: str, send: Send | SendDelete) -> bool:
         ghost, remote = self.record.ghosts.get(key), self.record.remote.get(key)

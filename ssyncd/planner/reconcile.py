@@ -70,23 +70,25 @@ def _merge_value(base: T, local: T, remote: T) -> T:
     return local if remote == base else remote
 
 
-def base_after(base: Entry | None, local: Entry | None, remote: Entry | None) -> Entry | None:
-    """The base entry after a step was done here: what both sides now agree on is agreed, the rest stays as it was.
+def base_after(base: Entry | None, before: Entry | None, local: Entry | None, remote: Entry | None) -> Entry | None:
+    """The base entry after a step of ours has made `local` out of `before`.
 
-    A value that is here but not on the server is still to be sent: the base keeps the old one, so that a crash before the
-    sending does not make it look like the server's change. An entry gone here stays in the base while the server has it.
+    What both sides hold alike is agreed. A facet that held no change of our user's before the step holds none after it either
+    (a mended place is not the server's, but no move of ours). The rest stays as it was: a change still to be sent must not
+    look like the server's if we crash before. An entry gone here stays in the base while the server has it.
     """
     if local is None or remote is None:
         return None if local is remote else base
     if base is None or base.kind is not local.kind:
         return local if local.same_content(remote) else base
-    content = remote if local.same_content(remote) else base
+    ours = before or base
+    done = local.same_content(remote) or ours.same_content(base)
     return Entry(
         key=local.key,
-        parent=remote.parent if local.parent == remote.parent else base.parent,
-        name=remote.name if local.name == remote.name else base.name,
+        parent=local.parent if local.parent == remote.parent or ours.parent == base.parent else base.parent,
+        name=local.name if local.name == remote.name or ours.name == base.name else base.name,
         kind=local.kind,
-        content=content.content,
-        exec=remote.exec if local.exec == remote.exec else base.exec,
-        target=content.target,
+        content=local.content if done else base.content,
+        exec=local.exec if local.exec == remote.exec or ours.exec == base.exec else base.exec,
+        target=local.target if done else base.target,
     )

@@ -199,6 +199,10 @@ class Shape:
             others = self._elsewhere.at(parent, name) if len(self._elsewhere) else ()
             if others in alone:
                 return
+        for other in trees.local.at(parent, name):
+            # Who is here on this disk but shall leave it: only one plan for both can do that.
+            if other not in self.keys and ((there := self.of(other)) is None or there.place != place):
+                self._next[other] = None
         if place not in self._parted:
             self._parted.add(place)
             self._part(place)

@@ -227,12 +227,18 @@ class Machine:
         return replace(entry, content=None) if key in self.unread else entry
 
     def _do(self, step: Step) -> None:
+        key = step.entry.key if isinstance(step, Make | Replace | Conflict) else getattr(step, "key", "")
+        before = self.local.get(key) or self.aside.get(key)
+        self._try(step)
+        if not isinstance(step, Park | Rekey):
+            self._based(key, before)
+
+    def _try(self, step: Step) -> None:
         match step:
             case Make(entry):
                 self._need(entry.key not in self.local and entry.key not in self.aside, "it is here already")
                 self._need_free(entry.parent, entry.name)
                 self.local_put(entry)
-                self._based(entry.key)
             case Replace(entry):
                 self._replace(entry)
             case Conflict(entry, copy):
@@ -250,13 +256,11 @@ class Machine:
                 self.local.remove(key)
             case SetExec(key, exec):
                 self.local_put(replace(self._mine(key), exec=exec))
-                self._based(key)
             case Remove(key):
                 self._mine(key)
                 self._need(not self.local.children(key), "it is not empty")
                 self._need(key not in self.unread, "it was written")
                 self.local_remove(key)
-                self._based(key)
             case Rekey(old, new):
                 self._need(self.local.get(new) is None, "the key is taken")
                 self.local.rekey(old, new)
@@ -298,7 +302,6 @@ class Machine:
         self._need(ours.place == entry.place and ours.kind is entry.kind, "it is something else")
         self._need(entry.key not in self.unread, "it was written")
         self.local_put(entry)
-        self._based(entry.key)
 
     def _move(self, key: str, parent: str, name: str) -> None:
         entry = self.aside.get(key) or self._mine(key)
@@ -306,10 +309,9 @@ class Machine:
         self._need(not self._below(parent, key), "a directory into itself")
         self.aside.pop(key, None)
         self.local_put(replace(self._now(key, entry), parent=parent, name=name))
-        self._based(key)
 
-    def _based(self, key: str) -> None:
-        after = base_after(self.base.get(key), self.local.get(key), self.remote.get(key))
+    def _based(self, key: str, before: Entry | None) -> None:
+        after = base_after(self.base.get(key), before, self.local.get(key), self.remote.get(key))
         if after is None:
             self.base.remove(key)
         else:

@@ -97,7 +97,17 @@ def test_a_machine_that_comes_late_sees_the_same(start, actions):
 
 
 # Found by histories like these, made as short as they get: what each ended in before it was mended.
-FOUND: dict[str, tuple[int, list[Action], list[Action]]] = {
+FOUND: dict[str, tuple[int, list[Action], list[Action], int | None]] = {
+    "a mended place taken for a rename of ours": (
+        2,
+        [(1, 1, 14, 25), (0, 2, 15, 21), (3, 1, 13, 18), (1, 0, 13, 10)],
+        [
+            *[(0, 0, 5, 18), (17, 0, 8, 8), (2, 0, 9, 15), (0, 0, 11, 24), (14, 2, 3, 2), (11, 0, 26, 23)],
+            *[(9, 0, 11, 25), (9, 1, 6, 16), (17, 0, 23, 18), (1, 2, 18, 16), (4, 2, 25, 16), (2, 0, 23, 23)],
+            *[(4, 0, 15, 22), (1, 1, 19, 28), (17, 0, 14, 5), (1, 2, 22, 13), (17, 2, 15, 20), (7, 0, 25, 12)],
+        ],
+        30025347,
+    ),
     "a place for the conflict copy in a directory that was to be removed": (
         3,
         [(0, 2, 25, 28)],
@@ -105,6 +115,7 @@ FOUND: dict[str, tuple[int, list[Action], list[Action]]] = {
             *[(0, 1, 21, 20), (10, 1, 15, 29), (0, 2, 22, 23), (12, 1, 28, 3), (9, 0, 2, 10), (4, 2, 7, 8)],
             *[(1, 2, 15, 24), (10, 0, 10, 2), (0, 0, 6, 11), (9, 0, 11, 5), (12, 0, 25, 15), (6, 2, 18, 17)],
         ],
+        None,
     ),
     "our own name taken for the copy of before a crash": (
         2,
@@ -119,6 +130,7 @@ FOUND: dict[str, tuple[int, list[Action], list[Action]]] = {
             (12, 0, 8, 9),
             (6, 1, 16, 21),
         ],
+        None,
     ),
     "an unsaved edit of an entry that became one with another": (
         3,
@@ -136,11 +148,13 @@ FOUND: dict[str, tuple[int, list[Action], list[Action]]] = {
             ],
             *[(3, 1, 14, 21), (7, 1, 14, 1), (9, 2, 14, 15), (10, 1, 2, 22), (0, 1, 14, 9)],
         ],
+        None,
     ),
     "a directory in itself, to be deleted": (
         2,
         [(2, 2, 7, 21), (6, 0, 26, 20), (0, 0, 9, 21), (1, 2, 6, 16), (7, 2, 18, 17), (0, 2, 7, 21)],
         [(1, 2, 7, 10), (7, 0, 14, 11), (2, 2, 22, 26), (4, 2, 9, 26), (17, 1, 23, 17), (1, 2, 5, 19), (9, 2, 21, 26)],
+        None,
     ),
 }
 

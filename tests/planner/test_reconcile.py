@@ -80,26 +80,32 @@ def test_what_both_sides_hold_after_a_merge_merges_to_itself(row):
 
 
 AFTER = {
-    # name: base, local now, remote, base after
-    "all of it agreed": ("f:a=1", "f:b=2", "f:b=2", "f:b=2"),
-    "new here": (NOTHING, "f:a=1", NOTHING, NOTHING),
-    "made from the server's": (NOTHING, "f:a=1", "f:a=1", "f:a=1"),
-    "made at a mended place": (NOTHING, "f:b=1", "f:a=1", "f:b=1"),
-    "both have it, holding different things": (NOTHING, "f:a=1", "f:a=2", NOTHING),
-    "content came, our rename is still to be sent": ("f:a=1", "f:b=2", "f:a=2", "f:a=2"),
-    "name came, our new directory is still to be sent": ("f:a=1", "f:@d/b=1", "f:b=1", "f:b=1"),
-    "place came, our edit is still to be sent": ("f:a=1", "f:b=2", "f:b=1", "f:b=1"),
-    "put at a mended place, the server has another": ("f:a=1", "f:c=1", "f:b=1", "f:a=1"),
-    "executable bit came": ("f:a=1", "f:a=2*", "f:a=1*", "f:a=1*"),
-    "removed as the server said": ("f:a=1", NOTHING, NOTHING, NOTHING),
-    "removed, the server still has it": ("f:a=1", NOTHING, "f:a=1", "f:a=1"),
-    "here, the server has it no more": ("f:a=1", "f:a=2", NOTHING, "f:a=1"),
-    "the base was another kind": ("f:a/", "f:a=1", "f:a=1", "f:a=1"),
+    # name: base, here before the step, here after it, remote, base after
+    "all of it agreed": ("f:a=1", "f:a=1", "f:b=2", "f:b=2", "f:b=2"),
+    "new here": (NOTHING, NOTHING, "f:a=1", NOTHING, NOTHING),
+    "made from the server's": (NOTHING, NOTHING, "f:a=1", "f:a=1", "f:a=1"),
+    "made at a mended place": (NOTHING, NOTHING, "f:b=1", "f:a=1", "f:b=1"),
+    "made again, which our user had deleted": ("f:a=1", NOTHING, "f:a=2", "f:a=2", "f:a=2"),
+    "both have it, holding different things": (NOTHING, "f:a=1", "f:b=1", "f:b=2", NOTHING),
+    "content came, our rename is still to be sent": ("f:a=1", "f:b=1", "f:b=2", "f:a=2", "f:a=2"),
+    "name came, our new directory is still to be sent": ("f:a=1", "f:@d/a=1", "f:@d/b=1", "f:b=1", "f:b=1"),
+    "place came, our edit is still to be sent": ("f:a=1", "f:a=2", "f:b=2", "f:b=1", "f:b=1"),
+    "mended: put where neither side had it": ("f:a=1", "f:a=1", "f:c=1", "f:b=1", "f:c=1"),
+    "mended again": ("f:c=1", "f:c=1", "f:d=1", "f:b=1", "f:d=1"),
+    "our rename, mended and still to be sent": ("f:a=1", "f:b=1", "f:c=1", "f:a=1", "f:a=1"),
+    "our rename undone": ("f:a=1", "f:b=1", "f:c=1", "f:c=1", "f:c=1"),
+    "executable bit came": ("f:a=1", "f:a=2", "f:a=2*", "f:a=1*", "f:a=1*"),
+    "content came, our executable bit is still to be sent": ("f:a=1", "f:a=1*", "f:a=2*", "f:a=2", "f:a=2"),
+    "link came": ("l:a>x", "l:a>x", "l:a>y", "l:a>y", "l:a>y"),
+    "removed as the server said": ("f:a=1", "f:a=1", NOTHING, NOTHING, NOTHING),
+    "removed, the server still has it": ("f:a=1", "f:a=1", NOTHING, "f:a=1", "f:a=1"),
+    "here, the server has it no more": ("f:a=1", "f:a=2", "f:b=2", NOTHING, "f:a=1"),
+    "the base was another kind": ("f:a/", "f:a=2", "f:a=1", "f:a=1", "f:a=1"),
 }
 
 
 @pytest.mark.parametrize("row", AFTER.values(), ids=AFTER.keys())
-def test_the_base_takes_what_both_sides_agree_on(row):
-    base, local, remote, expected = row
-    after = base_after(at(base), at(local), at(remote))
+def test_the_base_takes_what_was_really_done(row):
+    base, before, local, remote, expected = row
+    after = base_after(at(base), at(before), at(local), at(remote))
     assert (NOTHING if after is None else entry_text(after)) == expected
