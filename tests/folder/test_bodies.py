@@ -1,0 +1,32 @@
+from ssyncd.content.body import Body
+from ssyncd.folder.bodies import Bodies
+
+
+def test_the_least_recently_used_go_first_when_there_are_too_many() -> None:
+    bodies = Bodies(limit=10_000)
+    for name in "abc":
+        bodies.add(name, Body(b"x" * 3000))
+    assert bodies.get("a") is not None
+    bodies.add("d", Body(b"x" * 3000))
+    assert bodies.get("b") is None
+    assert bodies.get("a") is not None
+
+
+def test_one_that_is_larger_than_all_room_is_kept_alone() -> None:
+    bodies = Bodies(limit=100)
+    bodies.add("small", Body(b"x"))
+    bodies.add("large", Body(b"x" * 1000))
+    assert bodies.get("large") is not None
+    assert bodies.get("small") is None
+
+
+def test_adding_again_and_dropping_keep_the_sum_right() -> None:
+    bodies = Bodies(limit=1000)
+    for _ in range(100):
+        bodies.add("a", Body(b"x" * 400))
+    bodies.drop("a")
+    bodies.drop("a")
+    bodies.add("b", Body(b"x" * 400))
+    bodies.add("c", Body(b"x" * 300))
+    assert bodies.get("b") is not None
+    assert bodies.get("c") is not None

@@ -1,0 +1,126 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ssyncd.disk.base import Stat
+from ssyncd.errors import StateCorruptError, StateError
+from ssyncd.planner.tree import Content, Entry, Kind
+from ssyncd.state.database import VERSION, BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
+
+DIRECTORY, FILE, LINK = "01" * 16, "02" * 16, "03" * 16
+CONTENT = Content("ab" * 32, 5, 1_700_000_000_000_001, "laptop")
+ENTRIES = {
+    DIRECTORY: Entry(DIRECTORY, "", "Grüße 🎉", Kind.DIR),
+    FILE: Entry(FILE, DIRECTORY, "line\nbreak", Kind.FILE, CONTENT, True),
+    LINK: Entry(LINK, DIRECTORY, "-l", Kind.LINK, target="../x"),
+}
+STAT = Stat("file", 5, 1_700_000_000_000_001_234, 1_700_000_000_000_009_999, 42, True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+def remote_rows() -> dict[str, RemoteRow]:
+    return {key: RemoteRow(key, 3, False, number, True, entry) for number, (key, entry) in enumerate(ENTRIES.items())}
+
+
+def test_what_was_written_is_there_after_opening_again(path: Path) -> None:
+    base = {key: BaseRow(entry, STAT if key == FILE else None, 3) for key, entry in ENTRIES.items()}
+    overtaken = OvertakenRow(2, ENTRIES[FILE])
+    database = Database(path)
+    database.write(
+        Writes(
+            meta={"cursor": "abc"},
+            remote=remote_rows(),
+            base=base,
+            sent={"ccid": SentRow("ccid", FILE, None)},
+            overtaken={(FILE, 2): overtaken},
+            chunks={CONTENT.hash: b"rows"},
+        )
+    )
+    database.close()
+    database = Database(path)
+    assert database.meta() == {"cursor": "abc"}
+    assert {row.key: row for row in database.remote()} == remote_rows()
+    assert {row.entry.key: row for row in database.base({})} == base
+    assert list(database.sent()) == [SentRow("ccid", FILE, None)]
+    assert list(database.overtaken()) == [overtaken]
+    assert database.chunks(CONTENT.hash) == b"rows"
+    assert database.chunks("cd" * 32) is None
+    database.close()
+
+
+def test_an_overtaken_link_keeps_its_target(path: Path) -> None:
+    database = Database(path)
+    database.write(Writes(overtaken={(LINK, 7): OvertakenRow(7, ENTRIES[LINK])}))
+    assert list(database.overtaken()) == [OvertakenRow(7, ENTRIES[LINK])]
+    database.close()
+
+
+def test_a_base_row_that_is_the_remote_one_shares_its_entry(path: Path) -> None:
+    database = Database(path)
+    database.write(Writes(remote=remote_rows(), base={FILE: BaseRow(ENTRIES[FILE], STAT, 3, same=True)}))
+    remote = {row.key: row.entry for row in database.remote() if row.entry is not None}
+    (row,) = database.base(remote)
+    assert row.entry is remote[FILE]
+    database.close()
+
+
+def test_none_removes(path: Path) -> None:
+    database = Database(path)
+    database.write(Writes(meta={"a": "1"}, remote=remote_rows(), chunks={CONTENT.hash: b"x"}))
+    database.write(Writes(meta={"a": None}, remote=dict.fromkeys(ENTRIES), chunks={CONTENT.hash: None}))
+    assert database.meta() == {}
+    assert list(database.remote()) == []
+    assert database.chunks(CONTENT.hash) is None
+    database.close()
+
+
+def test_a_write_that_fails_leaves_nothing_behind(path: Path) -> None:
+    database = Database(path)
+    unwritable = RemoteRow(FILE, 1, False, 0, False, Entry(FILE, "", "lone \ud800", Kind.DIR))
+    with pytest.raises(StateError):
+        database.write(Writes(meta={"a": "1"}, remote={FILE: unwritable}))
+    assert database.meta() == {}
+    database.write(Writes(meta={"a": "2"}))
+    assert database.meta() == {"a": "2"}
+    database.close()
+
+
+def test_a_base_without_its_remote_row_is_damage(path: Path) -> None:
+    database = Database(path)
+    database.write(Writes(base={FILE: BaseRow(ENTRIES[FILE], None, 1, same=True)}))
+    with pytest.raises(StateCorruptError, match=FILE):
+        list(database.base({}))
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_told_as_damage(path: Path) -> None:
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(StateCorruptError, match=r"state\.db"):
+        Database(path)
+
+
+def test_a_damaged_page_is_told_as_damage(path: Path) -> None:
+    database = Database(path)
+    rows = {f"{n:032x}": RemoteRow(f"{n:032x}", 1, False, n, False, ENTRIES[DIRECTORY]) for n in range(2000)}
+    database.write(Writes(remote=rows))
+    database.close()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+    with pytest.raises(StateCorruptError):
+        Database(path)
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    Database(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version={VERSION + 1}")
+    connection.close()
+    with pytest.raises(StateError, match="newer") as error:
+        Database(path)
+    assert not isinstance(error.value, StateCorruptError)
