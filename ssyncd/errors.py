@@ -20,6 +20,8 @@
     |   +-- BusyError           another ssyncd has this folder
     +-- StateError              the state database cannot be used: disk full, not permitted, from a newer version
         +-- StateCorruptError   it is damaged
+    +-- BacklogError            more local changes wait to be sent than may
+    +-- ShapeError              shared JSON that does not fit the type it is read as
     +-- NotRunningError         no daemon runs that has the folder
     +-- AnsweredError           a daemon answered a request with an error
 
@@ -139,6 +141,14 @@ class BusyError(RootError):
 
 class StateError(SsyncdError):
     """The state database cannot be used; the text names the file."""
+
+
+class BacklogError(SsyncdError):
+    """Too many objects have unsent changes; this one was not taken. Nothing is lost, try again when some are sent."""
+
+
+class ShapeError(SsyncdError):
+    """A value that does not fit the type it should have; the text names the member, the type and what is there."""
 
 
 class NotRunningError(SsyncdError):

@@ -1,6 +1,7 @@
 """What the control thread has to look at next: keys to plan, paths to look at, and both again at a later time."""
 
 import heapq
+import math
 from collections.abc import Iterable
 from itertools import islice
 
@@ -20,8 +21,8 @@ class Agenda:
         self.below: dict[str, str] = {}
         self._later: list[tuple[float, str, bool]] = []
         self._failures: dict[str, tuple[int, str]] = {}
-        self.waiting: set[tuple[str, bool]] = set()
-        """What is put off: keys, and paths (True)."""
+        self.waiting: dict[tuple[str, bool], float] = {}
+        """What is put off, and until when: keys, and paths (True)."""
 
     def touch(self, *keys: str) -> None:
         self.touch_all(keys)
@@ -54,9 +55,9 @@ class Agenda:
             self.at(when, new + path.removeprefix(old), is_path)
 
     def at(self, when: float, key: str, is_path: bool = False) -> None:
-        """Touch a key, or look at a path, at a time to come."""
-        if (key, is_path) not in self.waiting:
-            self.waiting.add((key, is_path))
+        """Touch a key, or look at a path, at a time to come; of several times the first counts."""
+        if when < self.waiting.get((key, is_path), math.inf):
+            self.waiting[key, is_path] = when
             heapq.heappush(self._later, (when, key, is_path))
 
     def failed(self, key: str, reason: str, now: float, least: float = FIRST_DELAY) -> None:
@@ -83,8 +84,10 @@ class Agenda:
             self._pop()
 
     def _pop(self) -> None:
-        _, key, is_path = heapq.heappop(self._later)
-        self.waiting.discard((key, is_path))
+        when, key, is_path = heapq.heappop(self._later)
+        if self.waiting.get((key, is_path)) != when:
+            return
+        del self.waiting[key, is_path]
         if is_path:
             self.look(key)
         else:
@@ -93,6 +96,8 @@ class Agenda:
     @property
     def next(self) -> float | None:
         """When something put off comes due."""
+        while self._later and self.waiting.get(self._later[0][1:]) != self._later[0][0]:
+            heapq.heappop(self._later)  # an earlier time came after this one
         return self._later[0][0] if self._later else None
 
     @property

@@ -11,7 +11,9 @@ from ssyncd.folder.around import touch_around
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import Merging
 from ssyncd.folder.record import Record
+from ssyncd.folder.recovery import recover
 from ssyncd.folder.supply import Supply
+from ssyncd.planner.names import conflict_name
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
 from ssyncd.planner.reconcile import base_after
 from ssyncd.planner.tree import Entry, Kind
@@ -35,7 +37,10 @@ class Applier:
         self.agenda = agenda
         self.merging = Merging(record, disk, supply, local.settings.text_merge)
         self._disk = disk
-        self._parked: set[str] = set()
+        self.unflushed = False
+        """Whether the disk was changed since this was reset."""
+        # What is moved aside, with the path it had.
+        self._parked: dict[str, tuple[Entry, str]] = {}
         self._doers: dict[type, Callable[..., None]] = {
             Rekey: self._rekey,
             Make: self._make,
@@ -49,10 +54,28 @@ class Applier:
 
     def apply(self, steps: list[Step]) -> list[Step]:
         """Those that were done. New contents are all staged and made durable with one flush before the first is put in place."""
-        ready = [step for step in steps if self._supplied(step)]
-        if any(isinstance(step, Make | Replace | Conflict) and step.entry.kind is Kind.FILE for step in ready):
-            self._disk.flush()
-        return [step for step in ready if self._do(step)]
+        ready = [step for step in steps if self._has_aged(step) and self._supplied(step)]
+        files = [step for step in ready if isinstance(step, Make | Replace | Conflict) and step.entry.kind is Kind.FILE]
+        try:
+            if files:
+                self._disk.flush()
+        except DiskError as error:
+            for step in files:
+                self._failed(step, error)
+            ready = [step for step in ready if step not in files]
+        done = [step for step in ready if self._do(step)]
+        self._unpark_all()
+        if len(done) < len(ready):
+            recover(self._disk, self.record)
+        return done
+
+    def _has_aged(self, step: Step) -> bool:
+        """Whether what is to be changed is known for certain."""
+        key = step_key(step)
+        if isinstance(step, Make | Rekey) or not self.local.is_young(key):
+            return True
+        self.local.let_age(key)
+        return False
 
     def _supplied(self, step: Step) -> bool:
         """Whether nothing but the disk is needed for this step."""
@@ -100,6 +123,13 @@ class Applier:
         above = self.path(parent) if parent else ""
         return f"{above}/{name}" if above else name
 
+    def free_path(self, parent: str, name: str) -> str:
+        """A path where nothing is, for all we know: whoever was to leave it may not have, or has gone without our knowing."""
+        path = self.path_at(parent, name)
+        if self.record.local.at(parent, name):
+            raise ChangedError(path, "its place is not free")
+        return path
+
     def _here(self, key: str) -> Entry:
         """The local entry; an earlier step of the same plan may have found that it is gone."""
         entry = self.record.local.get(key)
@@ -109,13 +139,13 @@ class Applier:
 
     def expected(self, key: str, path: str) -> Stat:
         stat = self.record.stats.get(key)
-        if stat is None or self.local.is_young(key):
-            raise ChangedError(path, "it was written a moment ago")
+        if stat is None:
+            raise ChangedError(path, "it has not been looked at")
         return stat
 
     def make_extra(self, entry: Entry, tag: str = "") -> None:
         """Something new here that the server does not have yet: a file staged under `tag`, or a link."""
-        path = self.path_at(*entry.place)
+        path = self.free_path(*entry.place)
         if entry.kind is Kind.FILE:
             self._disk.flush()
             self._put(entry, path, None, tag)
@@ -137,6 +167,7 @@ class Applier:
     def _done(self, entry: Entry, stat: Stat) -> None:
         before = self.record.local.get(entry.key)
         self.local.scanner.done(entry, stat)
+        self.unflushed = True
         self.record.looked([entry.key])
         self.local.looked_into([entry.key])
         if before is None or before.place != entry.place:
@@ -164,7 +195,7 @@ class Applier:
 
     def _make(self, step: Make) -> None:
         entry = step.entry
-        path = self.path_at(*entry.place)
+        path = self.free_path(*entry.place)
         if entry.kind is Kind.FILE:
             self._put(entry, path, None)
         elif entry.kind is Kind.LINK:
@@ -194,7 +225,7 @@ class Applier:
         if text is not None:
             self._put_merged(ours, step.entry, path, text)
             return
-        copy_path = self.path_at(ours.parent, step.copy)
+        copy_path = self.free_path(ours.parent, step.copy)
         stat = self._disk.copy(path, copy_path, self.expected(ours.key, path))
         key = self.local.new_key(ours.parent, step.copy, ours.kind)
         copy = replace(ours, key=key, name=step.copy)
@@ -210,17 +241,8 @@ class Applier:
 
     def _put_merged(self, ours: Entry, theirs: Entry, path: str, text: bytes) -> None:
         """The file gets both edits; what it is now is read, and sent, like any edit of the user's."""
-        self.supply.drop(ours.key)
-        staged = self._disk.stage(ours.key)
-        try:
-            staged.write(text)
-            staged.close()
-            self._disk.flush()
-            now = self.local.clock.wall() // 1000
-            stat = self._disk.put(staged, path, self.expected(ours.key, path), now, ours.exec)
-        except BaseException:
-            staged.discard()
-            raise
+        now = self.local.clock.wall() // 1000
+        stat = self.merging.put(ours, path, self.expected(ours.key, path), text, now)
         self._done(replace(ours, content=None), stat)
         self.local.scanner.unread[ours.key] = None
         base = self.record.base.get(ours.key)
@@ -229,22 +251,33 @@ class Applier:
         log.info("both sides changed %r: it has both edits now", path)
 
     def _move(self, step: Move) -> None:
-        entry = self._here(step.key)
-        target, path = self.path_at(step.parent, step.name), self.path(step.key)
+        target = self.free_path(step.parent, step.name)
         if step.key in self._parked:
-            stat = self._disk.unpark(step.key, target)
-            self._parked.discard(step.key)
-        else:
-            stat = self._disk.move(path, target, self.expected(step.key, path))
+            self._unpark(step.key, step.parent, step.name)
+            return
+        entry, path = self._here(step.key), self.path(step.key)
+        stat = self._disk.move(path, target, self.expected(step.key, path))
+        self._came(entry, path, replace(entry, parent=step.parent, name=step.name), stat)
+
+    def _came(self, before: Entry, path: str, entry: Entry, stat: Stat) -> None:
+        """An entry that was at this path has another place."""
         if entry.kind is Kind.DIR:
-            self.local.moved(path, target)
-        self._done(replace(entry, parent=step.parent, name=step.name), stat)
-        self._based(step.key, entry)
+            self.local.moved(path, self.path_at(*entry.place))
+        self._done(entry, stat)
+        self._based(entry.key, before)
 
     def _park(self, step: Park) -> None:
-        path = self.path(step.key)
+        entry, path = self._here(step.key), self.path(step.key)
         self._disk.park(path, step.key, self.expected(step.key, path))
-        self._parked.add(step.key)
+        self._parked[step.key] = entry, path
+        # It is nowhere now: whatever becomes of its directory does not happen to it.
+        self.record.local.remove(step.key)
+
+    def _unpark(self, key: str, parent: str, name: str) -> None:
+        entry, path = self._parked[key]
+        stat = self._disk.unpark(key, self.free_path(parent, name))
+        del self._parked[key]
+        self._came(entry, path, replace(entry, parent=parent, name=name), stat)
 
     def _set_exec(self, step: SetExec) -> None:
         entry = self._here(step.key)
@@ -266,15 +299,28 @@ class Applier:
             self.local.scanner.gone(key)
             self.agenda.touch(key)
             touch_around(self.agenda, self.record, key, before)
+        self.unflushed = True
         self._based(step.key, entry)
 
-    def unpark_all(self) -> None:
-        """Steps that were to free a place failed: what was moved aside goes back to where it was."""
-        for key in list(self._parked):
-            entry = self.record.local.get(key)
-            self._parked.discard(key)
-            if entry is not None:
-                try:
-                    self._done(entry, self._disk.unpark(key, self.path(key)))
-                except DiskError as error:
-                    log.warning("%s could not be moved back yet: %s", entry.name, error)
+    def _unpark_all(self) -> None:
+        """Steps that were to free a place failed: what was moved aside goes back, or beside what has come there since."""
+        for key, (entry, _) in list(self._parked.items()):
+            try:
+                stat = self._disk.unpark(key, self.free_path(*entry.place))
+            except DiskError as error:
+                log.warning("%s was moved aside and cannot go back: %s", entry.name, error)
+                self._put_beside(key, entry)
+            else:
+                # As if nothing had been: who is entangled with it is not to be planned again at once.
+                del self._parked[key]
+                self.local.scanner.done(entry, stat)
+            self.agenda.failed(key, "its new place is not free", self.local.clock.monotonic())
+
+    def _put_beside(self, key: str, entry: Entry) -> None:
+        local = self.record.local
+        parent = entry.parent if not entry.parent or local.path(entry.parent) is not None else ""
+        name = conflict_name(entry.name, None, "moved aside", lambda name: bool(local.at(parent, name)))
+        try:
+            self._unpark(key, parent, name)
+        except DiskError as error:
+            log.warning("%s stays in .ssyncd: %s", entry.name, error)

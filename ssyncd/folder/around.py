@@ -11,5 +11,7 @@ def touch_around(agenda: Agenda, record: Record, key: str, *entries: Entry | Non
         agenda.touch_all(tree.children(key))
         for entry in entries:
             if entry is not None:
-                agenda.touch(entry.parent)
+                if entry.parent in record.ghosts or entry.parent in record.local:
+                    # Of a directory that nobody has told us of, nothing can be planned but that all in it has to wait.
+                    agenda.touch(entry.parent)
                 agenda.touch_all(other for other in tree.at(*entry.place) if other != key)

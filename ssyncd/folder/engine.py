@@ -14,6 +14,7 @@ from ssyncd.errors import DiskError, NetworkError, ProtocolError, RootError, Sig
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.apply import Applier, step_key
 from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.doubts import Doubts
 from ssyncd.folder.entries import WHOLE
 from ssyncd.folder.holds import GATHER, Holds
 from ssyncd.folder.local import Local
@@ -29,6 +30,7 @@ from ssyncd.planner.plan import Plan, Rekey
 from ssyncd.planner.planner import plan
 from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
+from ssyncd.protocol.flight import NO_EFFECT
 from ssyncd.protocol.messages import Authorized, Denied, Init, parse_frame
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
 
@@ -81,6 +83,7 @@ class Engine:
         self.applier = Applier(record, edge.disk, self.local, self.supply, self.agenda)
         self.sender = Sender(record, edge.disk, edge.transfers, bodies, self.agenda, self.channel)
         self.overtaken = Overtaken(self.applier, self.channel.ask_version)
+        self.doubts = Doubts(record, self.channel.ask_version)
         self.holds = Holds(record, settings)
         self._hand_in()
         self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
@@ -102,10 +105,10 @@ class Engine:
             JobFailed: self._job_failed,
             Authorized: lambda _: None,
             Denied: self._denied,
-            events.Updated: self.remote.updated,
+            events.Updated: self._updated,
             events.Indexed: self._indexed,
             events.CaughtUp: self._caught_up,
-            events.Settled: lambda event: self.agenda.touch(event.sent.key),
+            events.Settled: self._settled,
             events.Unanswered: lambda event: self.agenda.touch(event.sent.key),
             events.Refused: self._refused,
             events.Delayed: lambda event: self.agenda.touch(event.sent.key),
@@ -182,6 +185,11 @@ class Engine:
         self.channel.closed()
         self._again_at = self._again_at or self.edge.clock.monotonic() + AGAIN
 
+    def _updated(self, event: events.Updated) -> None:
+        self.remote.updated(event)
+        if not event.cv:
+            self.doubts.listed(event)
+
     def _indexed(self, _: events.Indexed) -> None:
         self.agenda.touch_all(self.record.local)
 
@@ -190,6 +198,13 @@ class Engine:
         self.agenda.retry_all()
         self.overtaken.retry()
         self.agenda.touch_all(self.sender.pending)
+
+    def _settled(self, event: events.Settled) -> None:
+        if event.code == NO_EFFECT:
+            # Somebody else did the same. If the plan should still want it, then not at once, again and again.
+            self.agenda.failed(event.sent.key, "the server sees no change in it", self.edge.clock.monotonic())
+        else:
+            self.agenda.touch(event.sent.key)
 
     def _refused(self, event: events.Refused) -> None:
         """The plan for this key starts again from what the server has; what it will never take is named."""
@@ -203,7 +218,7 @@ class Engine:
     def _version_arrived(self, event: events.VersionArrived) -> None:
         if event.data is not None:
             self.remote.keep_body(event.data)
-        if not self.overtaken.arrived(event):
+        if not self.overtaken.arrived(event) and not self.doubts.arrived(event):
             self.supply.answered(event.key, tag(event.key))
             if event.data is None and not self.applier.merging.lost(event.key, event.version):
                 self.agenda.failed(event.key, "the server has lost this version", self.edge.clock.monotonic(), 5.0)
@@ -252,7 +267,7 @@ class Engine:
     def _plan_keys(self, now: float) -> None:
         keys = {key for key in self.agenda.take(BATCH) if not self._ignored(key)}
         self.agenda.touch_all(self.holds.replanned(keys))
-        made = plan(self.record.trees(), keys, _Busy(self.channel), self.settings.device)
+        made = plan(self.record.trees(), keys, _Busy(self.channel, self.doubts), self.settings.device)
         for key in keys:
             self.waiting.pop(key, None)
         self.waiting.update(made.waiting)
@@ -270,7 +285,9 @@ class Engine:
     def _has_directory(self, key: str) -> bool:
         """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""
         entry = self.record.remote.get(key)
-        return entry is None or not entry.parent or entry.parent in self.record.remote or entry.parent in self.record.local
+        return (
+            entry is None or not entry.parent or entry.parent in self.record.remote or entry.parent in self.record.local
+        )
 
     def _ignored(self, key: str) -> bool:
         """Entries of the server that this folder's rules leave out."""
@@ -284,11 +301,8 @@ class Engine:
         if not made.steps:
             return
         done = self.applier.apply(made.steps)
-        self.applier.unpark_all()
         if done:
             self._moved_on = True
-            # What the base says must be on the disk before the base says it (design section 6).
-            self.edge.disk.flush()
         for key in map(step_key, done):
             # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
             local, remote = self.record.local.get(key), self.record.remote.get(key)
@@ -302,8 +316,12 @@ class Engine:
 
     def _commit(self) -> None:
         try:
+            if self.applier.unflushed:
+                # What the base says must be on the disk before the base says it (design section 6).
+                self.edge.disk.flush()
+                self.applier.unflushed = False
             self.record.commit(self.edge.clock.wall())
-        except StateError as error:
+        except (DiskError, StateError) as error:
             self._start_over(str(error))  # nothing may be sent that is not in the ledger
 
     def _flush(self) -> None:
@@ -319,10 +337,11 @@ class Engine:
 
 
 class _Busy:
-    """The keys with a change in flight, as a collection."""
+    """The keys with a change in flight, and those in doubt, as a collection."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, doubts: Doubts) -> None:
         self._channel = channel
+        self._doubts = doubts
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._channel.busy(key)
+        return isinstance(key, str) and (self._channel.busy(key) or key in self._doubts)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -269,16 +270,22 @@ class Folder:
         report = Report(engine, self.account.url)
         wait: float | None = 0.0
         while True:
-            for item in self._inbox.take(wait):
-                if isinstance(item, _Stop):
-                    engine.record.commit()
-                    return
-                if isinstance(item, _Ask):
-                    _answer(engine, item)
-                else:
-                    engine.handle(item)
-            wait = engine.work()
-            self._tell(report.make())
+            answers: list[Callable[[], None]] = []
+            try:
+                for item in self._inbox.take(wait):
+                    if isinstance(item, _Stop):
+                        engine.record.commit()
+                        return
+                    if isinstance(item, _Ask):
+                        answers.append(_answer(engine, item))
+                    else:
+                        engine.handle(item)
+                wait = engine.work()
+                self._tell(report.make())
+            finally:
+                # Not before the status shows what was asked for: whoever waits next would see the one of before.
+                for give in answers:
+                    give()
             if engine.failure is not None:
                 raise engine.failure
 
@@ -295,11 +302,12 @@ class Folder:
             self._disk = None
 
 
-def _answer(engine: Engine, ask: _Ask) -> None:
+def _answer(engine: Engine, ask: _Ask) -> Callable[[], None]:
+    """Do what is asked; the value gives the answer."""
     try:
-        ask.future.set_result(ask.function(engine))
+        return partial(ask.future.set_result, ask.function(engine))
     except SsyncdError as error:
-        ask.future.set_exception(error)
+        return partial(ask.future.set_exception, error)
 
 
 def _open_database(path: Path) -> Database:

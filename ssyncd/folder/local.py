@@ -8,7 +8,7 @@ from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
-from ssyncd.folder.agenda import Agenda
+from ssyncd.folder.agenda import LONGEST_DELAY, Agenda
 from ssyncd.folder.around import touch_around
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.record import SURE, Record
@@ -47,8 +47,8 @@ class Local:
         self.settings = settings
         self.clock = Clock()
         self.random_key: Callable[[], str] = lambda: ""
-        self.scanner = Scanner(disk, record.local, self.ignored, self._choose_key)
-        self.scanner.stats, self.scanner.young = record.stats, record.young
+        self.scanner = Scanner(disk, record.local, self.ignored, self.new_key)
+        self.scanner.stats, self.scanner.young, self.scanner.recent = record.stats, record.young, self._is_recent
         self._disk = disk
         self._transfers = transfers
         self._bodies = bodies
@@ -56,6 +56,8 @@ class Local:
         self._ignore = Ignore(settings.ignore)
         self.writing: dict[str, float] = {}
         self._reading: dict[str, Stat] = {}
+        # Paths that could not be looked at, and how often in a row.
+        self._failures: dict[str, int] = {}
         # Directories that we renamed, new path to old, until the watcher has told us so.
         self._moved: dict[str, str] = {}
         # Directories deleted elsewhere that stay here for what is ignored in them.
@@ -113,23 +115,37 @@ class Local:
         """Look wherever the agenda says, and put what changed on the agenda; whether there was anything."""
         if not (self._agenda.paths or self._agenda.below):
             return False
-        below = [path for path in self._agenda.below if path not in self._husks]
         paths = [path for path in self._agenda.paths if self._is_settled(path)]
+        below = [path for path in self._agenda.below if path not in self._husks]
+        below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
         if IGNORE_FILE in paths or "" in below:
             self._load_ignore(below)
         self._leave_husks(paths)
         seen = self.scanner.look(paths, below)
         self.record.looked(seen.touched)
-        self._agenda.touch_all(seen.touched)
+        # What is new and not read yet cannot be planned; reading touches it.
+        new = (key for key in seen.touched if key in self.scanner.unread and key not in self.record.ghosts)
+        self._agenda.touch_all(seen.touched.difference(new))
         for key, before, after in seen.placed:
             touch_around(self._agenda, self.record, key, before, after)
-        self.looked_into(key for key in seen.touched if key not in self.scanner.unread)
         for path in seen.later:
             self._agenda.at(self.clock.monotonic() + LATER, path, is_path=True)
+        self._look_again(seen.failed)
         for key in seen.ignored:
             self.record.drop_base(key)
         return bool(seen.touched)
+
+    def _look_again(self, failed: set[str]) -> None:
+        """What could not be looked at is looked at once more, later each time."""
+        counts = {
+            path: self._failures.get(path, 0) + 1
+            for path in failed | self.scanner.troubles.keys() & self._failures.keys()
+        }
+        for path in failed:
+            delay = min(LONGEST_DELAY, LATER * 2.0 ** counts[path])
+            self._agenda.at(self.clock.monotonic() + delay, path, is_path=True)
+        self._failures = counts
 
     def _is_settled(self, path: str) -> bool:
         """Whether no program is writing there right now; if one is, the path comes up again."""
@@ -155,13 +171,26 @@ class Local:
 
     def looked_into(self, keys: Iterable[str]) -> None:
         """What these hold is known now. Whatever is written in the same tick of the kernel's clock may leave the same stamp."""
-        now, stats, young = self.clock.wall(), self.record.stats, self.record.young
-        young.update(key for key in keys if (stat := stats.get(key)) is not None and now - stat.mtime < COARSE)
+        stats, young = self.record.stats, self.record.young
+        young.update(key for key in keys if (stat := stats.get(key)) is not None and self._is_recent(stat))
+
+    def _is_recent(self, stat: Stat) -> bool:
+        return stat.kind != "dir" and self.clock.wall() - stat.mtime < COARSE
 
     def is_young(self, key: str) -> bool:
         """Whether what it holds may have changed without a trace so far."""
         stat = self.record.stats.get(key)
-        return key in self.record.young and stat is not None and self.clock.wall() - stat.mtime < SURE
+        if key not in self.record.young or stat is None:
+            return False
+        return self.record.local.path(key) in self.writing or self.clock.wall() - stat.mtime < SURE
+
+    def let_age(self, key: str) -> None:
+        """Look into it, and plan it, when another write would leave another stamp."""
+        path, when = self.record.local.path(key), self.clock.monotonic() + COARSE / 1e9
+        if path is not None:
+            when = max(when, self.writing.get(path, 0.0))
+            self._agenda.at(when, path, is_path=True)
+        self._agenda.at(when, key)
 
     # Reading.
 
@@ -219,8 +248,8 @@ class Local:
         base = self.record.base.get(key)
         if base is not None and base.content is not None and base.content.hash == content.hash:
             content = base.content
-        else:
-            self._bodies.add(content.hash, body)
+        # Also of what the base holds: the server may have lost the entry, and gets it again.
+        self._bodies.add(content.hash, body)
         if body.chunks:
             self.record.set_chunks(content.hash, pack_rows(body.chunks))
         self.record.local.put(replace(entry, content=content))
@@ -288,7 +317,7 @@ class Local:
 
     # Names for what is new.
 
-    def _choose_key(self, parent: str, name: str, kind: Kind) -> str:
+    def new_key(self, parent: str, name: str, kind: Kind) -> str:
         """What the server, or the base, has at this place is what is here; else its birth key, unless that one lives."""
         record = self.record
         for tree in (record.remote, record.base):
@@ -300,6 +329,3 @@ class Local:
         if key in record.local or key in record.remote or key in record.base:
             return self.random_key()
         return key
-
-    def new_key(self, parent: str, name: str, kind: Kind) -> str:
-        return self._choose_key(parent, name, kind)

@@ -57,6 +57,19 @@ class Merging:
             ours = reader.read(expected.size) if reader.stat().same(expected) else b"\0"
         return merge_text(old, ours, self._supply.read(key, content.hash, content.size))
 
+    def put(self, ours: Entry, path: str, expected: Stat, text: bytes, now: int) -> Stat:
+        """Replace our file by the merged text; `now` in microseconds. ChangedError, DiskError."""
+        self._supply.drop(ours.key)
+        staged = self._disk.stage(ours.key)
+        try:
+            staged.write(text)
+            staged.close()
+            self._disk.flush()
+            return self._disk.put(staged, path, expected, now, ours.exec)
+        except BaseException:
+            staged.discard()
+            raise
+
     def _base(self, entry: Entry) -> Content | None:
         """The base's content, if these contents are worth a try."""
         base, local = self._record.base.get(entry.key), self._record.local.get(entry.key)

@@ -59,7 +59,7 @@ class Record:
             self.local.put(base.entry if base.stat is not None else replace(base.entry, content=None))
             if base.stat is not None:
                 self.stats[key] = base.stat
-                if base.stat.mtime >= sure:
+                if base.stat.mtime >= sure and base.stat.kind != "dir":
                     self.young.add(key)
         for lost in self.database.overtaken():
             self.overtaken[lost.entry.key, lost.version] = lost

@@ -1,4 +1,4 @@
-"""What a crash left in `.ssyncd/`: nothing a user wrote may end there.
+"""What a crash, or a step that failed twice, left in `.ssyncd/`: nothing a user wrote may end there.
 
 Staged files hold only bytes of ours and may be dropped (a broken-off fetch finds its own again by its tag). What was parked
 or moved aside was at an entry's place: unless it is just the version that the base knows and something else is there now, it
@@ -16,8 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def recover(disk: Disk, record: Record) -> None:
-    """Before the first look. A leftover that cannot be dealt with now stays for the next start."""
-    for leftover in disk.leftovers():
+    """Before the first look, and after a step that failed. A leftover that cannot be dealt with now stays for the next time."""
+    try:
+        leftovers = disk.leftovers()
+    except DiskError as error:
+        log.warning("%s", error)
+        return
+    for leftover in leftovers:
         try:
             _recover(disk, record, leftover)
         except DiskError as error:
@@ -25,10 +30,11 @@ def recover(disk: Disk, record: Record) -> None:
 
 
 def _recover(disk: Disk, record: Record, leftover: Leftover) -> None:
-    if leftover.origin == "staged":
+    if leftover.origin == "staged" or (leftover.origin == "aside" and _is_empty_directory(disk, leftover)):
         return
     path = record.base.path(leftover.tag)
-    if path is not None and disk.stat(path) is not None and leftover.stat.same(record.stats.get(leftover.tag)):
+    known = leftover.stat.same(record.stats.get(leftover.tag))
+    if leftover.origin == "aside" and known and path is not None and disk.stat(path) is not None:
         disk.drop(leftover)  # the old version, replaced as planned
         return
     wanted = path if path is not None and _parent_is_there(disk, path) else f"{leftover.tag[:8]} recovered"
@@ -40,6 +46,17 @@ def _recover(disk: Disk, record: Record, leftover: Leftover) -> None:
         wanted = f"{directory}/{free}" if directory else free
         disk.restore(leftover, wanted)
     log.info("%s, which a crash had left aside, is back", wanted)
+
+
+def _is_empty_directory(disk: Disk, leftover: Leftover) -> bool:
+    """It was to be removed; if nothing is in it, it is now."""
+    if leftover.stat.kind != "dir":
+        return False
+    try:
+        disk.drop(leftover)
+    except DiskError:
+        return False
+    return True
 
 
 def _parent_is_there(disk: Disk, path: str) -> bool:

@@ -30,17 +30,29 @@ class Remote:
     def updated(self, event: Updated) -> None:
         """One version of one object, already in the record."""
         key, record = event.key, self._record
-        before, after = _read(key, event.before), record.remote.get(key)
+        before, after = _read(key, event.before), self._after(event)
         if event.after.data is not None and event.mine is None:
             self.keep_body(event.after.data)
         if event.mine is not None:
             self._acknowledged(event.mine, event.before, before, after)
-            if after is not None and (before is None or before.place != after.place):
+            now = record.remote.get(key)
+            if after is not None and (before is None or before.place != after.place == (now and now.place)):
                 record.place_is_mine(key)
         self._agenda.succeeded(key)
+        now = record.remote.get(key)
+        if event.mine is not None and before is None and after is now and now and now.same(record.local.get(key)):
+            record.agree(key)  # made by us, taken as it was, and still so: nothing is left to plan
+            return
         self._agenda.touch(key)
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
+
+    def _after(self, event: Updated) -> Entry | None:
+        """The entry in that version. The record may be further: all of a message is in it before the first version is told."""
+        ghost = self._record.ghosts.get(event.key)
+        if ghost is not None and ghost.version == event.after.version:
+            return self._record.remote.get(event.key)
+        return _read(event.key, event.after)
 
     def keep_body(self, data: dict[str, Any]) -> None:
         """Bytes or chunk rows that came with an object will be wanted in a moment."""

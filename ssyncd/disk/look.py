@@ -1,0 +1,325 @@
+"""One look at the disk: what is where, what went, and who is who (design section 4, "Who is who on disk").
+
+Same path and kind: the same entry. A path that vanished and one that appeared with its inode are one entry that moved, if
+size and mtime say so too, or for a directory a name inside it; inode numbers are reused and prove nothing alone.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ssyncd.disk.base import Stat
+from ssyncd.errors import ChangedError, DiskError, GoneError
+from ssyncd.planner.names import valid_name
+from ssyncd.planner.tree import Entry, Kind
+
+if TYPE_CHECKING:
+    from ssyncd.disk.scanner import Scanner
+
+KINDS = {"file": Kind.FILE, "dir": Kind.DIR, "link": Kind.LINK}
+DEEPEST = 250
+"""Directories deeper than this are named as trouble and left alone: no path of a real system call may grow without end."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
+    before and after, keys that are ignored from now on, directories that were not where they should be, but nobody said so
+    yet: they are to be looked at in a moment; and paths that could not be looked at: once more, later and later."""
+
+    touched: set[str] = field(default_factory=set)
+    placed: list[tuple[str, Entry | None, Entry | None]] = field(default_factory=list)
+    ignored: set[str] = field(default_factory=set)
+    later: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+
+class Look:
+    """`below` and `at` look; `end` decides what the news means and puts it into the scanner's tree. To be used once."""
+
+    def __init__(self, scanner: "Scanner") -> None:
+        self.seen = Seen()
+        self._scanner = scanner
+        self._tree = scanner.tree
+        self._stats = scanner.stats
+        # What is not where it was; what of it turns up elsewhere leaves this again.
+        self._vanished: dict[str, None] = {}
+        # Directories found where the tree has them.
+        self._standing: set[str] = set()
+        # What is new, as (parent key, name, stat).
+        self._directories: list[tuple[str, str, Stat]] = []
+        self._others: list[tuple[str, str, Stat]] = []
+
+    def end(self) -> Seen:
+        self._place_directories()
+        self._place_others()
+        for key in self._vanished:
+            self._forget(key)
+        self.seen.touched.difference_update(self.seen.ignored)
+        return self.seen
+
+    # Looking.
+
+    def below(self, path: str) -> None:
+        """A path and everything below it; "" for all."""
+        if path:
+            self.at(path, deep=True)
+        else:
+            self._list("", "")
+
+    def at(self, path: str, deep: bool = False) -> None:
+        """One path. Below a directory we do not know, that directory is what is new."""
+        directory, _, name = path.rpartition("/")
+        parent = self._tree.find(directory)
+        if not path:
+            return
+        if parent is None or not self._is_directory(parent):
+            self.at(directory)
+            return
+        try:
+            if not self._stands(parent, directory):
+                self.seen.later.add(directory)
+                return
+            stat = self._scanner.disk.stat(path)
+        except DiskError as error:
+            self._fail(path, error)
+            return
+        if stat is None:
+            self._clear(path)
+            for key in self._tree.at(parent, name):
+                self._vanished[key] = None
+        else:
+            known = next(iter(self._tree.at(parent, name)), "")
+            before = self._stats.get(known)
+            self._see(parent, name, path, stat)
+            # One that changed may have had another name for a while: what happened in it then was told of under that name.
+            if stat.kind == "dir" and known in self._tree and known not in self._vanished and (deep or before != stat):
+                self._list(known, path)
+
+    def _is_directory(self, key: str) -> bool:
+        """Whether this is a directory that stays where the tree has it, so far as this look has seen."""
+        while key:
+            entry = self._tree.get(key)
+            if entry is None or entry.kind is not Kind.DIR or key in self._vanished:
+                return False
+            key = entry.parent
+        return True
+
+    def _stands(self, key: str, path: str) -> bool:
+        """Whether a directory is where the tree has it. If not, nothing is known of what is in it: there was a rename of which
+        we have not heard yet."""
+        if not path or key in self._standing:
+            return True
+        stat, old = self._scanner.disk.stat(path), self._stats.get(key)
+        if stat is None or old is None or stat.inode != old.inode:
+            return False
+        self._standing.add(key)
+        return True
+
+    def _list(self, key: str, path: str) -> None:
+        """Everything in a directory of the tree, and below."""
+        try:
+            listing = self._scanner.disk.list(path)
+        except GoneError:
+            return  # the look at its parent says so
+        except DiskError as error:
+            self._fail(path, error)
+            return
+        self._clear(path)
+        at = self._tree.at
+        for name, stat in listing.items():
+            inner = f"{path}/{name}" if path else name
+            known = at(key, name)
+            if not (
+                known
+                and self._stats.get(known[0]) == stat
+                and stat.kind == "file"
+                and known[0] not in self._scanner.young
+            ):
+                self._see(key, name, inner, stat)
+        for child in self._tree.children(key):
+            entry = self._tree.get(child)
+            assert entry is not None
+            if entry.name not in listing:
+                self._vanished[child] = None
+            elif entry.kind is Kind.DIR and child not in self._vanished and child not in self.seen.ignored:
+                self._list(child, f"{path}/{entry.name}" if path else entry.name)
+
+    def _see(self, parent: str, name: str, path: str, stat: Stat) -> None:
+        """Something is at this place."""
+        known = next((key for key in self._tree.at(parent, name) if key not in self._vanished), None)
+        reason = self._unfit(path, name, stat)
+        if reason is not None or self._scanner.ignored(path, stat.kind == "dir"):
+            if reason is not None:
+                self._scanner.troubles[path] = reason
+            if known is not None and stat.kind in KINDS:
+                self.seen.ignored.update((known, *self._tree.below(known)))
+                self._forget(known)
+            return
+        self._clear(path)
+        if known is not None and self._same_entry(known, stat):
+            self._compare(known, path, stat)
+            return
+        if known is not None:
+            self._vanished[known] = None
+        (self._directories if stat.kind == "dir" else self._others).append((parent, name, stat))
+
+    def _unfit(self, path: str, name: str, stat: Stat) -> str | None:
+        if stat.kind not in KINDS:
+            return "not a file, directory or link"
+        if path.count("/") >= DEEPEST:
+            return f"more than {DEEPEST} directories deep"
+        return valid_name(name)
+
+    def _same_entry(self, key: str, stat: Stat) -> bool:
+        """Whether what is at an entry's place is still that entry. A directory with another inode may be another one."""
+        entry = self._tree.get(key)
+        old = self._stats.get(key)
+        if entry is None or entry.kind is not KINDS[stat.kind]:
+            return False
+        return entry.kind is not Kind.DIR or old is None or old.inode == stat.inode
+
+    def _compare(self, key: str, path: str, stat: Stat) -> None:
+        entry, old = self._tree.get(key), self._stats.get(key)
+        assert entry is not None
+        if old == stat and key not in self._scanner.young:
+            return
+        self._stats[key] = stat
+        if entry.kind is Kind.LINK:
+            entry = replace(entry, target=self._target(key, path, stat) or entry.target)
+        elif entry.kind is Kind.FILE:
+            only_mode = old is not None and stat.same(old) and stat.exec != old.exec and key not in self._scanner.young
+            entry = replace(entry, exec=stat.exec, content=entry.content if only_mode else None)
+            if entry.content is None:
+                self._scanner.unread[key] = None
+                self._scanner.young.discard(key)
+        if entry != self._tree.get(key):
+            self._tree.put(entry)
+            self.seen.touched.add(key)
+
+    def _target(self, key: str, path: str, stat: Stat) -> str:
+        """The text of a link; "" if it cannot be read."""
+        try:
+            target = self._scanner.disk.read_link(path)
+        except DiskError as error:
+            self._scanner.young.add(key)
+            self._fail(path, error)
+            return ""
+        self._scanner.young.discard(key)
+        if self._scanner.recent(stat):
+            self._scanner.young.add(key)
+        return target
+
+    def _fail(self, path: str, error: DiskError) -> None:
+        self.seen.failed.add(path)
+        if not isinstance(error, GoneError | ChangedError):
+            self._scanner.troubles[path] = error.reason
+
+    # Placing what is new.
+
+    def _place_directories(self) -> None:
+        while self._directories:
+            parent, name, stat = self._directories.pop(0)
+            path = self._path(parent, name)
+            if path is None or not self._is_free(parent, name):
+                continue
+            try:
+                names = self._scanner.disk.list(path)
+            except DiskError as error:
+                if not isinstance(error, GoneError):
+                    self._fail(path, error)
+                names = {}
+            self._place_directory(parent, name, stat, set(names))
+
+    def _place_directory(self, parent: str, name: str, stat: Stat, names: set[str]) -> None:
+        key = self._moved_directory(stat, names) or self._same_place(parent, name)
+        if key is None:
+            key = self._scanner.choose_key(parent, name, Kind.DIR)
+        self._vanished.pop(key, None)
+        self._put_new(Entry(key, parent, name, Kind.DIR), stat)
+        path = self._path(parent, name)
+        if path is not None:
+            self._list(key, path)
+
+    def _moved_directory(self, stat: Stat, names: set[str]) -> str | None:
+        for key in self._gone_keys():
+            old, entry = self._stats.get(key), self._tree.get(key)
+            if old is None or entry is None or entry.kind is not Kind.DIR or old.inode != stat.inode:
+                continue
+            inside = {child.name for k in self._tree.children(key) if (child := self._tree.get(k)) is not None}
+            if inside & names or not inside:
+                return key
+        return None
+
+    def _same_place(self, parent: str, name: str) -> str | None:
+        """A directory made again where one was: the same entry, whatever its inode."""
+        for key in self._tree.at(parent, name):
+            entry = self._tree.get(key)
+            if key in self._vanished and entry is not None and entry.kind is Kind.DIR:
+                return key
+        return None
+
+    def _place_others(self) -> None:
+        if not self._others:
+            return
+        gone = {old.inode: key for key in self._gone_keys() if (old := self._stats.get(key)) is not None}
+        for parent, name, stat in self._others:
+            path = self._path(parent, name)
+            if path is None or not self._is_free(parent, name):
+                continue
+            kind, key = KINDS[stat.kind], gone.get(stat.inode)
+            entry = self._tree.get(key) if key is not None else None
+            if key is not None and entry is not None and entry.kind is kind and stat.same(self._stats[key]):
+                self._vanished.pop(key, None)
+                gone.pop(stat.inode)
+                moved = replace(
+                    entry, parent=parent, name=name, content=None if key in self._scanner.young else entry.content
+                )
+            else:
+                key = self._scanner.choose_key(parent, name, kind)
+                moved = Entry(key, parent, name, kind)
+            if kind is Kind.FILE:
+                moved = replace(moved, exec=stat.exec)
+            elif target := self._target(key, path, stat) or moved.target:
+                moved = replace(moved, target=target)
+            else:
+                continue
+            self._put_new(moved, stat)
+
+    def _is_free(self, parent: str, name: str) -> bool:
+        """Whether something can be placed here. Two hints can lead to one place; and of a directory that is not what it was,
+        the look at itself tells."""
+        return self._is_directory(parent) and all(key in self._vanished for key in self._tree.at(parent, name))
+
+    def _put_new(self, entry: Entry, stat: Stat) -> None:
+        self.seen.placed.append((entry.key, self._tree.get(entry.key), entry))
+        self._tree.put(entry)
+        self._stats[entry.key] = stat
+        if not entry.read:
+            self._scanner.unread[entry.key] = None
+        self.seen.touched.add(entry.key)
+
+    def _gone_keys(self) -> list[str]:
+        """Everything that vanished, with what was inside."""
+        keys = list(self._vanished)
+        for key in keys[:]:
+            keys.extend(self._tree.below(key))
+        return keys
+
+    def _forget(self, key: str) -> None:
+        entry = self._tree.get(key)
+        if entry is None:
+            return
+        for gone in (key, *self._tree.below(key)):
+            self.seen.touched.add(gone)
+            self.seen.placed.append((gone, self._tree.get(gone), None))
+            self._scanner.gone(gone)
+
+    def _path(self, parent: str, name: str) -> str | None:
+        above = self._tree.path(parent)
+        if above is None:
+            return None
+        return f"{above}/{name}" if above else name
+
+    def _clear(self, path: str) -> None:
+        if self._scanner.troubles:
+            self._scanner.troubles.pop(path, None)

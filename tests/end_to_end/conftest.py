@@ -1,0 +1,99 @@
+"""Places for a module's servers and machines; what runs is ended by its id, and every log is shown with a failure."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.machine import Machine, Place, Server
+
+
+class Site:
+    """One server (started when first asked for) and the machines of a test."""
+
+    def __init__(self, directory: Path, server: Callable[[], Server] | None = None) -> None:
+        self.directory = directory
+        self.places: list[Place] = []
+        self._server = server
+        self._own: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        server = self._server()
+        if server not in self.places:
+            self.places.append(server)
+        return server
+
+    def machine(self, name: str, bucket: str = "", settings: str = "") -> Machine:
+        """Signed in at the server; nothing runs yet."""
+        machine = self.bare_machine(name, bucket, settings)
+        machine.sign_in(self.server.account())
+        return machine
+
+    def bare_machine(self, name: str, bucket: str = "", settings: str = "") -> Machine:
+        """Nothing is configured but the device's name."""
+        machine = Machine(self.directory / name, name, bucket or self.directory.name, settings)
+        self.places.append(machine)
+        return machine
+
+    def pair(self, settings: str = "") -> tuple[Machine, Machine]:
+        return self.machine("alpha", settings=settings), self.machine("beta", settings=settings)
+
+    def own_server(self) -> Server:
+        """A server for this test alone, with an account, not started."""
+        server = Server(self.directory / "server")
+        server.add_user()
+        self.places.append(server)
+        self._own = server
+        self._server = lambda: server
+        return server
+
+    def end(self) -> list[str]:
+        """Every daemon ends in order, then the server if it is ours alone; what did not."""
+        own = [self._own] if self._own is not None else []
+        wrong = []
+        for place in [*(one for one in self.places if isinstance(one, Machine)), *own]:
+            if place.running is not None and (code := place.stop()) != 0:
+                wrong.append(f"{place.name} ended with {code}")
+        return wrong
+
+    def report(self) -> str:
+        return "\n".join(place.report() for place in self.places)
+
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+    made: list[Server] = []
+
+    def get() -> Server:
+        if not made:
+            server = Server(tmp_path_factory.mktemp("server") / "home")
+            server.add_user()
+            server.start()
+            made.append(server)
+        return made[0]
+
+    yield get
+    for server in made:
+        if server.running is not None:
+            assert server.stop() == 0
+
+
+@pytest.fixture
+def site(tmp_path: Path, module_server: Callable[[], Server]) -> Iterator[Site]:
+    made = Site(tmp_path, module_server)
+    yield made
+    wrong = made.end()
+    report = made.report()
+    assert not wrong, f"{wrong}\n{report}"
+    assert "Traceback" not in report, report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    site = getattr(item, "funcargs", {}).get("site")
+    if report.failed and isinstance(site, Site):
+        report.sections.append(("processes", site.report()))
+    return report

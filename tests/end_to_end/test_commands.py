@@ -1,0 +1,225 @@
+"""A server of one's own, signing in, what the commands answer, and every exit code that a program may rely on."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from ssyncd.errors import Exit
+from tests.end_to_end.conftest import Site
+from tests.end_to_end.machine import COMMAND, agree, start
+
+
+def test_two_machines_sign_in_with_the_password_and_sync(site: Site) -> None:
+    server = site.server
+    one, other = site.bare_machine("alpha"), site.bare_machine("beta")
+    for machine in (one, other):
+        wrong = machine.run("login", server.url, "--user", "anna", "--password-stdin", input="wrong\n")
+        assert wrong.returncode == Exit.SIGN_IN
+        done = machine.run("login", server.url, "--user", "anna", "--password-stdin", input=server.password + "\n")
+        assert done.returncode == 0, done.stderr
+        machine.write(f"of {machine.name}", machine.name)
+    start(one, other)
+    assert agree(one, other) == {"of alpha": b"alpha", "of beta": b"beta"}
+    devices = json.loads(one.run("devices", "--json").stdout)["devices"]
+    assert {"alpha", "beta"} <= {device["name"] for device in devices}
+    # A device whose access is taken away ends, with the code that says why.
+    assert one.run("devices", "revoke", "beta").returncode == 0
+    assert other.ended() == Exit.SIGN_IN
+    assert one.run("logout").returncode == 0
+    assert one.ended() == Exit.SIGN_IN
+
+
+@pytest.mark.slow
+def test_users_are_added_listed_and_removed_while_the_server_runs(site: Site) -> None:
+    server = site.server
+    data = ("--data", str(server.data))
+    assert server.run("user", "add", "berta", "--password-stdin", *data, input="pw\n").returncode == 0
+    assert server.run("user", "add", "berta", "--password-stdin", *data, input="pw\n").returncode != 0
+    assert server.run("user", "passwd", "berta", "--password-stdin", *data, input="other\n").returncode == 0
+    listed = server.run("user", "list", *data).stdout.split()
+    assert {"anna", "berta"} <= set(listed)
+    machine = site.bare_machine("alpha")
+    signed = machine.run("login", server.url, "--user", "berta", "--password-stdin", input="other\n")
+    assert signed.returncode == 0, signed.stderr
+    assert server.run("user", "remove", "berta", "--yes", *data).returncode == 0
+    assert "berta" not in server.run("user", "list", *data).stdout.split()
+    refused = machine.run("sync", machine.folder)
+    assert refused.returncode == Exit.SIGN_IN, refused
+
+
+def test_status_and_wait_tell_programs_how_it_is(site: Site) -> None:
+    machine = site.machine("alpha")
+    for words in (("status",), ("status", "--json"), ("wait",), ("pause",), ("stop",)):
+        assert machine.run(*words).returncode == Exit.NOT_RUNNING
+    machine.write("f", "1234")
+    machine.start()
+    [daemon] = json.loads(machine.run("status", "--json").stdout)["daemons"]
+    [folder] = daemon["folders"]
+    assert (folder["phase"], folder["entries"], folder["size"], folder["path"]) == (
+        "in sync",
+        1,
+        4,
+        str(machine.folder),
+    )
+    assert "in sync" in machine.run("status").stdout
+    assert machine.run("wait", machine.folder, "--timeout", "20").returncode == 0
+    assert machine.run("wait", "/nowhere", "--timeout", "1").returncode == Exit.NOT_RUNNING
+    machine.run("pause")
+    machine.write("paused", "p")
+    assert machine.phase("paused")
+    assert machine.run("wait", "--timeout", "0.2").returncode == Exit.NOT_IN_SYNC
+    assert machine.run("resume").returncode == 0
+    assert machine.run("wait", "--timeout", "20").returncode == 0
+    assert machine.run("verify").returncode == 0
+    history = json.loads(machine.run("history", machine.path("f"), "--json").stdout)
+    assert [row["version"] for row in history["folders"][0]["versions"]] == [1]
+
+
+def test_an_earlier_version_comes_back(site: Site) -> None:
+    one, other = site.pair()
+    start(one, other)
+    one.write("f", "first")
+    agree(one, other)
+    other.write("f", "second")
+    agree(one, other)
+    assert one.run("restore", one.path("f"), "--version", "1").returncode == 0
+    assert agree(one, other) == {"f": b"first"}
+    one.path("f").unlink()
+    assert agree(one, other) == {}
+    assert one.run("restore", one.path("f"), "--version", "2").returncode == 0
+    assert agree(one, other) == {"f": b"second"}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("hold_shar = 0.5\n", "hold_shar"),
+        ("[server]\nuri = 'x'\n", "server.uri"),
+        ("workers = 'two'\n", "workers"),
+        ("hold_share = 7\n", "hold_share"),
+        ("[[folder]]\nname = 'x'\n", "folder.path"),
+        ("device = \n", "config.toml"),
+    ],
+)
+def test_a_wrong_setting_is_named(site: Site, text: str, named: str) -> None:
+    machine = site.bare_machine("alpha")
+    machine.config.write_text(text)
+    refused = machine.run("sync")
+    assert refused.returncode == Exit.USAGE
+    assert named in refused.stderr
+    assert str(machine.config) in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_another_settings_file_and_all_its_folders(site: Site) -> None:
+    machine = site.machine("alpha")
+    second = machine.home / "Second"
+    second.mkdir()
+    machine.write("one", "1")
+    (second / "two").write_text("2")
+    other = machine.home / "other.toml"
+    other.write_text(
+        f'device = "zeta"\n[[folder]]\npath = "{machine.folder}"\nname = "{machine.bucket}"\n'
+        f'[[folder]]\npath = "{second}"\nname = "{machine.bucket}-2"\n'
+    )
+    machine.running = machine.launch("--config", str(other), "start")
+    machine.wait()
+    assert machine.run("wait", second, "--timeout", "20").returncode == 0
+    assert machine.run("wait", machine.bucket + "-2", "--timeout", "20").returncode == 0
+    [version] = site.server.versions(machine.bucket + "-2")
+    assert (version.data["name"], version.data["content"]["by"]) == ("two", "zeta")
+
+
+def test_a_second_daemon_on_one_folder_is_refused_and_a_stale_lock_is_not(site: Site) -> None:
+    one, other = site.pair()
+    one.start()
+    # Another user of this machine, so to say: it does not find the first by its control socket.
+    other.folder.rmdir()
+    other.folder = one.folder
+    refused = other.run("start", one.folder, "--name", one.bucket)
+    assert refused.returncode == Exit.BUSY
+    assert f"pid {one.running.pid if one.running else 0}" in refused.stderr
+    assert other.run("sync", one.folder, "--name", one.bucket).returncode == Exit.BUSY
+    one.write("still", "works")
+    one.wait()
+    one.kill()
+    one.start()
+    assert one.holds("still", "works")
+    nested = one.path("inside")
+    nested.mkdir()
+    assert other.run("sync", nested, "--name", "nested").returncode != 0
+
+
+@pytest.mark.slow
+def test_words_that_make_no_sense_are_told_in_one_line(site: Site) -> None:
+    machine = site.bare_machine("alpha")
+    for words in (
+        ("start", "--nam", "x"),
+        ("strat",),
+        ("sync",),
+        ("login", "ftp://x", "--user", "u", "--password-stdin"),
+        ("serve", "--listen", "nonsense"),
+        ("serve", "--tls-cert", "x"),
+    ):
+        refused = machine.run(*words, input="pw\n")
+        assert refused.returncode == Exit.USAGE, (words, refused)
+        assert refused.stderr.count("\n") == 1, refused.stderr
+    file = machine.home / "a file"
+    file.write_text("x")
+    refused = machine.run("pull", file / "below")
+    assert refused.returncode != 0
+    assert refused.stderr.count("Traceback") == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_daemon_in_order(site: Site) -> None:
+    machine = site.machine("alpha")
+    machine.start()
+    assert machine.stop(signal.SIGINT) == 0
+    assert not list((machine.home / "run" / "ssyncd").glob("*.sock"))
+
+
+def test_progress_is_shown_on_a_terminal(site: Site) -> None:
+    machine = site.machine("alpha")
+    machine.write("f", os.urandom(2_000_000))
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "sync", str(machine.folder), "--name", machine.bucket],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**machine.environment, "TERM": "xterm"},
+        cwd=machine.home,
+    )
+    os.close(slave)
+    shown = _read_all(master)
+    assert process.wait(30) == 0
+    assert b"Traceback" not in shown
+
+
+def _read_all(terminal: int) -> bytes:
+    """Until the last program on it has ended."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # EIO: nobody has the other end any more
+            piece = b""
+        if not piece:
+            os.close(terminal)
+            return shown
+        shown += piece
+
+
+def test_a_server_with_a_taken_port_or_taken_data_says_so(site: Site) -> None:
+    machine = site.bare_machine("alpha")
+    address = site.server.url.removeprefix("http://").rstrip("/")
+    refused = machine.run("serve", "--listen", address, "--data", machine.home / "mine")
+    assert refused.returncode == Exit.USAGE, refused
+    assert refused.stderr.count("\n") == 1, refused.stderr
+    busy = machine.run("serve", "--listen", "127.0.0.1:0", "--data", site.server.data)
+    assert busy.returncode == Exit.BUSY, busy

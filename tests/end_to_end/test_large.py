@@ -1,0 +1,146 @@
+"""Much at once: a real tree, a git clone, ten thousand files renamed, a gigabyte. What this costs is counted, not timed."""
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Site
+from tests.end_to_end.machine import Machine, agree, start, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+PATIENCE = 120.0
+MEGABYTE = 1 << 20
+GIT = ("git", "-c", "user.name=Anna", "-c", "user.email=anna@example.org", "-c", "commit.gpgsign=false")
+
+
+def git(directory: Path, *words: str) -> str:
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(
+        [*GIT, *words], cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_directory_of_ten_thousand_files_is_renamed_by_one_change(site: Site) -> None:
+    one, other = site.pair()
+    for directory in range(10):
+        one.path(f"big/d{directory}").mkdir(parents=True)
+        for name in range(1000):
+            one.path(f"big/d{directory}/f{name}").write_bytes(b"%d %d" % (directory, name))
+    start(one, other)
+    until(lambda: len(other.names()) == 1 and other.status().entries == 10_011, other.status, PATIENCE)
+    agree(one, other, timeout=PATIENCE)
+    before = site.server.count(one.bucket)
+    before_inodes = inodes(other.path("big"))
+    one.path("big").rename(one.path("renamed"))
+    until(lambda: other.path("renamed").exists())
+    agree(one, other, timeout=PATIENCE)
+    assert site.server.count(one.bucket) == before + 1, "one change"
+    assert inodes(other.path("renamed")) == before_inodes, "every inode is the old one"
+    # And while the machine is off.
+    one.stop()
+    one.path("renamed").rename(one.path("again"))
+    one.path("again/d3").rename(one.path("d3 on top"))
+    one.start()
+    until(lambda: other.path("d3 on top").exists())
+    agree(one, other, timeout=PATIENCE)
+    assert site.server.count(one.bucket) == before + 3
+
+
+def inodes(directory: Path) -> dict[Path, int]:
+    return {path.relative_to(directory): path.stat().st_ino for path in directory.rglob("*")}
+
+
+def test_a_git_clone_works_on_the_other_machine(site: Site) -> None:
+    one, other = site.pair()
+    start(one, other)
+    origin = one.home / "origin"
+    origin.mkdir()
+    git(origin, "init", "--quiet", "--initial-branch", "main")
+    for number in range(30):
+        (origin / f"dir{number % 5}").mkdir(exist_ok=True)
+        (origin / f"dir{number % 5}" / f"file{number}.txt").write_text(f"{number}\n" * number * 50)
+        git(origin, "add", ".")
+        git(origin, "commit", "--quiet", "-m", f"commit {number}")
+    git(one.folder, "clone", "--quiet", "--no-local", str(origin), "clone")
+    agree(one, other, timeout=PATIENCE)
+    sound(other, one)
+    # Work in it on both machines, one after the other.
+    git(one.path("clone"), "checkout", "--quiet", "-b", "topic")
+    one.write("clone/new.txt", "new")
+    git(one.path("clone"), "add", ".")
+    git(one.path("clone"), "commit", "--quiet", "-m", "new")
+    git(one.path("clone"), "gc", "--quiet")
+    agree(one, other, timeout=PATIENCE)
+    sound(other, one)
+    git(other.path("clone"), "checkout", "--quiet", "main")
+    git(other.path("clone"), "merge", "--quiet", "topic")
+    agree(one, other, timeout=PATIENCE)
+    sound(one, other)
+    assert one.holds("clone/new.txt", "new")
+
+
+def sound(machine: Machine, other: Machine) -> None:
+    """The index has the stamps of the files where it was made, so git looks at the contents once, and writes it again."""
+    clone = machine.path("clone")
+    found = git(clone, "fsck", "--full", "--strict")
+    assert "error" not in found
+    assert "missing" not in found
+    assert git(clone, "status", "--porcelain") == ""
+    agree(machine, other, timeout=PATIENCE)
+
+
+def test_the_standard_library_arrives_as_it_is(site: Site) -> None:
+    one, other = site.pair()
+    source = Path(sysconfig.get_paths()["stdlib"])
+    start(one, other)
+    shutil.copytree(source, one.path("lib"), symlinks=True, ignore=shutil.ignore_patterns("site-packages"))
+    here = one.picture()
+    assert len(here) > 1000
+    assert agree(one, other, timeout=PATIENCE) == here
+    # Again from a machine that has it already: nothing is sent.
+    before = site.server.count(one.bucket)
+    third = site.machine("gamma")
+    shutil.copytree(source, third.path("lib"), symlinks=True, ignore=shutil.ignore_patterns("site-packages"))
+    third.start(wait=False)
+    assert agree(one, third, timeout=PATIENCE) == here
+    assert site.server.count(one.bucket) == before
+
+
+@pytest.mark.parametrize("kind", ["random", "compressible"])
+def test_a_gigabyte_arrives_with_bounded_memory(site: Site, kind: str) -> None:
+    if shutil.disk_usage(site.directory).free < 6 << 30:
+        pytest.skip("needs 6 GiB of disk")
+    server = site.own_server()
+    server.start()
+    one, other = site.pair()
+    start(one, other)
+    write_large(one.path("large"), kind)
+    until(lambda: other.path("large").exists(), lambda: f"{one.status()}\n{other.status()}", PATIENCE)
+    agree(one, other, timeout=PATIENCE)
+    assert other.path("large").stat().st_size == 1024 * MEGABYTE
+    for place in (one, other, server):
+        assert place.running is not None
+        peak = place.running.peak()
+        assert peak < 300 * MEGABYTE, f"{place.name} had {peak // MEGABYTE} MiB"
+    stored = sum(path.stat().st_size for path in server.data.rglob("*") if path.is_file())
+    assert stored < (1100 if kind == "random" else 200) * MEGABYTE
+    # One megabyte changed inside costs about that.
+    with one.path("large").open("r+b") as file:
+        file.seek(500 * MEGABYTE)
+        file.write(os.urandom(MEGABYTE))
+    agree(one, other, timeout=PATIENCE)
+    more = sum(path.stat().st_size for path in server.data.rglob("*") if path.is_file()) - stored
+    assert more < 12 * MEGABYTE
+
+
+def write_large(path: Path, kind: str) -> None:
+    with path.open("wb") as out:
+        for number in range(1024):
+            line = b"line %d of a log that says the same again and again\n" % number
+            out.write(os.urandom(MEGABYTE) if kind == "random" else (line * 30_000)[:MEGABYTE])

@@ -1,0 +1,244 @@
+"""One history: a script drawn from a seed, run, and judged."""
+
+import errno
+import hashlib
+import logging
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+from ssyncd.state.database import Database
+from tests.simulation import oracles
+from tests.simulation.machine import Machine
+from tests.simulation.operations import Users
+from tests.simulation.server import Storage
+from tests.simulation.world import World
+
+Action = tuple[str, int, int, int]
+NUMBERS = 1 << 12
+LONGEST = 5.0
+"""Seconds of processor time; a history takes hundredths."""
+
+STEPS = {"hints": 6, "receive": 6, "work": 8, "serve": 5, "commit": 4, "pump": 1, "wait": 4, "all": 5}
+"""What goes on by itself, and how often."""
+FAULTS = {
+    "ambush": 6,
+    "overflow": 1,
+    "cut": 3,
+    "late": 3,
+    "kill": 2,
+    "power": 2,
+    "fail": 3,
+    "server": 1,
+    "forget": 1,
+    "backup": 2,
+    "restore": 2,
+}
+"""What goes wrong, and how often where it may."""
+KINDS = (
+    (),
+    (),
+    ("ambush",),
+    ("cut", "late", "server"),
+    ("kill", "overflow"),
+    ("power",),
+    ("fail",),
+    ("ambush", "cut", "kill", "overflow", "late"),
+    ("ambush", "cut", "kill", "overflow", "late", "power", "fail", "server"),
+    ("forget", "kill"),
+    ("backup", "restore", "cut"),
+)
+"""Which faults come together in one history."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """`solo`: only the first machine has a user, so nothing may conflict and the end is what that user sees."""
+
+    seed: int
+    machines: int = 2
+    solo: bool = False
+    faults: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass
+class Result:
+    script: Script
+    failure: str = ""
+    trees: str = ""
+    details: str = ""
+    trace: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+
+def draw(seed: int, kinds: tuple[tuple[str, ...], ...] = KINDS) -> Script:
+    random = Random(seed)
+    faults = random.choice(kinds)
+    machines = random.choice((2, 2, 2, 3))
+    actions: list[Action] = []
+    steps = [*STEPS, *faults]
+    weights = [*STEPS.values(), *(FAULTS[fault] for fault in faults)]
+    users = random.choice((0.2, 0.4, 0.7))
+    for _ in range(random.choice((15, 30, 60))):
+        numbers = random.randrange(machines), random.randrange(NUMBERS), random.randrange(NUMBERS)
+        verb = "user" if random.random() < users else random.choices(steps, weights)[0]
+        actions.append((verb if verb != "user" else f"user{random.randrange(16)}", *numbers))
+    return Script(seed, machines, random.random() < 0.2, faults, tuple(actions))
+
+
+class History:
+    """`run` the script to its end, and judge."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.world = World(script.machines, script.seed)
+        self.users = Users()
+        self.world.after_round = self._look_at
+        self._verbs: dict[str, Callable[[Machine, int, int], object]] = {
+            "hints": lambda machine, one, two: machine.watcher.deliver(1 + one % 4),
+            "receive": lambda machine, one, two: machine.link.pump(1 + one % 3),
+            "work": lambda machine, one, two: self.world.work(machine),
+            "serve": lambda machine, one, two: machine.serve(),
+            "commit": lambda machine, one, two: self.world.server.commit(),
+            "pump": lambda machine, one, two: machine.transfers.pump(),
+            "wait": self._wait,
+            "all": self._all,
+            "ambush": self._ambush,
+            "overflow": lambda machine, one, two: machine.watcher.overflow(),
+            "cut": lambda machine, one, two: machine.cut(half_open=two % 2 == 0),
+            "late": lambda machine, one, two: machine.deliver_late(),
+            "kill": lambda machine, one, two: self._restart(machine, machine.kill),
+            "power": self._power,
+            "fail": self._fail,
+            "server": lambda machine, one, two: self.world.restart_server(),
+            "forget": self._forget,
+            "backup": self._backup,
+            "restore": self._restore,
+        }
+        self._saved: Storage | None = None
+        self.restored = False
+
+    def run(self) -> None:
+        for verb, who, one, two in self.script.actions:
+            machine = self.world.machines[who % len(self.world.machines)]
+            self.act(verb, machine, one, two)
+        self.judge()
+
+    def act(self, verb: str, machine: Machine, one: int, two: int) -> None:
+        if verb.startswith("user"):
+            machine = self.world.machines[0] if self.script.solo else machine
+            self.users.verbs[int(verb[4:])](machine, one, two)
+        else:
+            self._verbs[verb](machine, one, two)
+
+    def _wait(self, _: Machine, one: int, two: int) -> None:
+        self.world.time.now += (0.001, 0.003, 0.02, 0.2, 2.0)[one % 5]
+
+    def _all(self, machine: Machine, one: int, two: int) -> None:
+        """One machine, or all, for some rounds."""
+        for _ in range(1 + one % 5):
+            for each in self.world.machines if two % 3 == 0 else [machine]:
+                self.world.go_on(each)
+            self.world.time.now += 0.001
+
+    # What goes wrong
+
+    def _ambush(self, machine: Machine, one: int, two: int) -> None:
+        """The user acts between two calls of ours that are to come."""
+        if not self.script.solo or machine is self.world.machines[0]:
+            verb = self.users.verbs[two % len(self.users.verbs)]
+            machine.ambush = one % 40, lambda: verb(machine, one // 40, two // 16)
+
+    def _fail(self, machine: Machine, one: int, two: int) -> None:
+        machine.failing = one % 40, (errno.EIO, errno.ENOSPC)[two % 2]
+
+    def _restart(self, machine: Machine, end: Callable[[], None]) -> None:
+        end()
+        machine.start()
+
+    def _power(self, machine: Machine, one: int, two: int) -> None:
+        ledger = self.users.ledger
+        before = ledger.tokens(machine.user.tree())
+        self._restart(machine, lambda: machine.lose_power(one % (machine.disk.unsynced + 1), two % 2 == 0))
+        ledger.forgiven |= before - ledger.tokens(machine.user.tree())
+        ledger.contents.update(value for value in machine.user.tree().values() if isinstance(value, bytes))
+
+    def _forget(self, machine: Machine, one: int, two: int) -> None:
+        """The state database is gone."""
+        machine.kill()
+        machine.database = Database(":memory:")
+        machine.start()
+
+    def _backup(self, machine: Machine, one: int, two: int) -> None:
+        self._saved = self.world.server.storage.copy()
+
+    def _restore(self, machine: Machine, one: int, two: int) -> None:
+        if self._saved is not None:
+            self.restored = True
+            self.world.restart_server(self._saved.copy())
+
+    def _look_at(self, machine: Machine) -> None:
+        oracles.nothing_is_partial(machine, self.users.ledger)
+        oracles.is_well_formed(machine)
+
+    def judge(self) -> None:
+        world, ledger = self.world, self.users.ledger
+        for machine in world.machines:
+            machine.ambush = machine.failing = None
+        self.left = world.machines[0].tree()
+        world.settle()
+        oracles.trees_are_equal(world)
+        oracles.nothing_is_lost(world, ledger)
+        if not self.restored and "forget" not in self.script.faults:
+            oracles.one_copy_each(world, ledger)
+        if self.script.solo and not self.restored and "forget" not in self.script.faults:
+            oracles.no_conflict(world)
+            oracles.is_what_the_user_left(world.machines[0], self.left)
+        for machine in world.machines:
+            oracles.knows_its_disk(machine)
+        oracles.stays_quiet(world)
+        oracles.a_restart_changes_nothing(world)
+        oracles.a_fresh_machine_agrees(world)
+
+
+def run(script: Script) -> Result:
+    """Never raises for what the code under test does."""
+    logging.disable()  # what the engine says of all that goes wrong here is of no interest
+    history = History(script)
+    result = Result(script)
+    try:
+        with _time_limit():
+            history.run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        result.failure = f"{type(error).__name__}: {error}"
+        result.details = traceback.format_exc()
+    result.trees = oracles.show(history.world)
+    result.trace = [line for machine in history.world.machines for line in (*machine.trace, repr(machine.tree()))]
+    history.world.close()
+    logging.disable(logging.NOTSET)
+    return result
+
+
+class Hangs(Exception):
+    """A loop without end."""
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise Hangs(f"more than {LONGEST} s of work")
+
+    before = signal.signal(signal.SIGVTALRM, ring)
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

@@ -1,0 +1,188 @@
+"""One machine of a simulated world: its disk, its user, its daemon, its wire to the server."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ssyncd.disk.memory import MemoryDisk, MemoryWatcher
+from ssyncd.folder.engine import Edge, Engine
+from ssyncd.folder.record import Record
+from ssyncd.folder.recovery import recover
+from ssyncd.folder.settings import Clock, FolderSettings
+from ssyncd.network.memory import MemoryLink
+from ssyncd.network.memory_chunks import MemoryChunks
+from ssyncd.protocol.messages import Init
+from ssyncd.state.database import Database
+from ssyncd.transfer import Transfers
+from tests.simulation.server import SECRET, Server, Socket
+
+START = 1_700_000_000_000_000_000
+GRAIN = 4_000_000
+"""Nanoseconds: file systems stamp with a clock this coarse."""
+WRITES = frozenset(
+    ("create", "write", "set_mtime", "chmod", "rename", "exchange", "link", "symlink", "mkdir", "unlink", "rmdir")
+)
+
+
+class Time:
+    """The world's clock: seconds since its beginning."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> int:
+        return START + int(self.now * 1e9)
+
+    def stamp(self) -> int:
+        return self.wall() // GRAIN * GRAIN
+
+
+class Machine:
+    """`inbox` holds what has not been taken in; `due` is when the daemon wants its next round (None: when something comes)."""
+
+    def __init__(self, name: str, server: Server, stored: dict[bytes, bytes], time: Time, seed: int) -> None:
+        self.name = name
+        self.time = time
+        self.server = server
+        self._stored = stored
+        self._ids = Random(f"{name} {seed}")
+        self.disk = MemoryDisk(f"folder of {name}", time.stamp)
+        self.user = self.disk.user
+        self.database = Database(":memory:")
+        self.inbox: list[Any] = []
+        self.writes = 0
+        self.sent: list[str] = []
+        self.trace: list[str] = []
+        self.ambush: tuple[int, Callable[[], None]] | None = None
+        self.failing: tuple[int, int] | None = None
+        self._late: list[tuple[Socket, list[str]]] = []
+        self.start()
+
+    def start(self) -> None:
+        self.inbox.clear()
+        self.due: float | None = self.time.now
+        self.link = MemoryLink()
+        self._socket: Socket | None = None
+        self._generation = 0
+        settings = FolderSettings(Path(), "folder", Path(), self.name, hold_least=10_000)
+        self.record = Record(self.database)
+        self.transfers = Transfers(self.disk, MemoryChunks(self._stored), self.name, self.inbox.extend, workers=0)
+        edge = Edge(
+            self.disk,
+            self.link.connection,
+            self.transfers,
+            self.new_id,
+            Clock(self.time.monotonic, self.time.wall),
+        )
+        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}")
+        self.engine = Engine(settings, edge, self.record, init, 100)
+        self.watcher = MemoryWatcher(self.disk, auto=False)
+        recover(self.disk, self.record)
+        self.watcher.start(lambda hints: self.inbox.append(list(hints)))
+        self.disk.on_step = self._on_step
+        self.engine.begin()
+        self.link.connection.start(self.inbox.append)
+
+    def new_id(self) -> str:
+        return f"{self._ids.getrandbits(128):032x}"
+
+    def _on_step(self, call: str, path: str) -> None:
+        self.writes += call in WRITES
+        if self.ambush is not None:
+            left, act = self.ambush
+            self.ambush = (left - 1, act) if left else None
+            if not left:
+                act()
+        if self.failing is not None and (self.failing[1] != errno.ENOSPC or call in WRITES):
+            left, number = self.failing
+            self.failing = (left - 1, number) if left else None
+            if not left:
+                raise OSError(number, os.strerror(number), path)
+
+    # Steps
+
+    def take_in(self) -> None:
+        items, self.inbox[:] = list(self.inbox), []
+        for item in items:
+            self.engine.handle(item)
+
+    def work(self) -> bool:
+        """One round of the control thread. Whether there was reason for it."""
+        reason = bool(self.inbox) or (self.due is not None and self.due <= self.time.now)
+        self.take_in()
+        wait = self.engine.work()
+        self.due = None if wait is None else self.time.now + wait
+        return reason
+
+    def serve(self, most: int | None = None) -> bool:
+        """Carry messages to the server; it answers what it can without storing."""
+        if self.link.generation != self._generation and self.link.standing:
+            self._generation = self.link.generation
+            self._hang_up()
+            generation, link = self._generation, self.link
+            self._socket = self.server.connect(
+                lambda text: link.send([text]) if link.generation == generation else None
+            )
+        messages = self.link.take()
+        if self._socket is not None:
+            for message in messages:
+                self.sent.append(message)
+                self.trace.append(f"{self.name}>{message}")
+                self._socket.incoming.put_nowait(message)
+        self.server.step()
+        return bool(messages)
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.incoming.put_nowait(None)
+            self._socket = None
+
+    def cut(self, half_open: bool = False) -> None:
+        """Half open: the server has not heard of it, and what was sent may still come there."""
+        if half_open and self._socket is not None:
+            self._late.append((self._socket, self.link.take()))
+            self._socket = None
+        self.link.cut()
+        self._hang_up()
+
+    def deliver_late(self) -> None:
+        """What was sent on connections that are no more."""
+        for socket, messages in self._late:
+            for message in (*messages, None):
+                socket.incoming.put_nowait(message)
+        self._late.clear()
+        self.server.step()
+
+    def stop(self) -> None:
+        """As `Folder` does."""
+        self.engine.record.commit()
+        self.kill()
+
+    def kill(self) -> None:
+        """The process ends here; the system goes on."""
+        self._leave()
+        self.disk.restart()
+
+    def lose_power(self, keep: int, keep_data: bool) -> None:
+        self._leave()
+        self.disk.crash(keep, keep_data)
+
+    def _leave(self) -> None:
+        self.watcher.stop()
+        self.link.connection.stop()
+        self._hang_up()
+        self.ambush = self.failing = None
+
+    def tree(self) -> dict[str, Any]:
+        """Path to what is there, with the executable bit."""
+        files = self.disk.files
+        return {
+            path: (value, files.stat(files.walk(path)).exec) if isinstance(value, bytes) else value
+            for path, value in self.user.tree().items()
+        }

@@ -1,0 +1,44 @@
+"""Whole machines in one process: random users, a hostile disk and network, judged when the dust has settled."""
+
+import random
+
+import pytest
+
+from tests.simulation.history import Script, draw, run
+from tests.simulation.shrink import shrink
+
+FIXED = range(150)
+MANY = 3000
+
+
+@pytest.mark.parametrize("first", range(0, len(FIXED), 25))
+def test_histories_of_fixed_seeds_end_well(first: int) -> None:
+    for seed in FIXED[first : first + 25]:
+        judge(seed)
+
+
+@pytest.mark.slow
+def test_histories_of_fresh_seeds_end_well() -> None:
+    first = random.SystemRandom().randrange(1 << 30)
+    print(f"seeds {first} to {first + MANY - 1}")
+    for seed in range(first, first + MANY):
+        judge(seed)
+
+
+def test_a_seed_gives_the_same_history_each_time() -> None:
+    for seed in FIXED[::15]:
+        once, again = run(draw(seed)), run(draw(seed))
+        assert once == again, f"seed {seed}"
+
+
+def judge(seed: int) -> None:
+    result = run(draw(seed))
+    if not result.failure:
+        return
+    script = shrink(result.script, fails, most=300)
+    shown = run(script)
+    pytest.fail(f"seed {seed}: {result.failure}\nshortest script: {script}\n{shown.failure}\n{shown.trees}")
+
+
+def fails(script: Script) -> bool:
+    return bool(run(script).failure)
