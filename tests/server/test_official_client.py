@@ -1,0 +1,375 @@
+"""The official JavaScript client (`simperium` on npm) against our server, alone and together with our own client."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssyncd.bucket import Change, Handle, start_syncing
+from ssyncd.network.login import websocket_url
+from tests.programs import ServerProcess, server_process
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = "simperium@1.1.4"
+DRIVER = Path(__file__).parent / "official_client.js"
+DEADLINE = 60.0
+# Each half of each pair is its own: the client cuts pairs whose halves another character shares, and then cannot send them.
+LETTERS = "abc xyz\n😀🎉é"
+
+
+@pytest.fixture(scope="session")
+def module() -> str:
+    """Where the official client is installed; once for this user, as npm has to be asked for it."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ssyncd-tests" / PACKAGE.replace("@", "-")
+    )
+    if not (cache / "node_modules").exists():
+        _install(cache)
+    return str(cache / "node_modules" / "simperium")
+
+
+def _install(cache: Path) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.parent) as fresh:
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", fresh, PACKAGE]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm install {PACKAGE} takes too long")
+        if done.returncode != 0:
+            pytest.skip(f"npm install {PACKAGE} failed: {done.stderr.strip()[-300:]}")
+        cache.mkdir(exist_ok=True)
+        if not (cache / "node_modules").exists():  # unless another run was faster
+            (Path(fresh) / "node_modules").rename(cache / "node_modules")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with server_process(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+class Watched:
+    """What a client has, and what happened to it; `until` waits."""
+
+    # One for all clients, so that a test can wait for all of them to be equal.
+    told = threading.Condition()
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {}
+        self.events: list[str] = []
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        with self.told:
+            assert self.told.wait_for(condition, DEADLINE), (self.events[-10:], str(self.objects)[:2000])
+
+    def until_has(self, key: str, **data: Any) -> None:
+        self.until(lambda: self.objects.get(key) == (data or None))
+
+
+class Official(Watched):
+    """A process with the official client in it."""
+
+    def __init__(self, module: str, server: ServerProcess, bucket: str) -> None:
+        super().__init__()
+        url, token = websocket_url(server.account.url), server.account.token
+        self.process = subprocess.Popen(
+            ["node", str(DRIVER), module, url, token, bucket],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read, name="official-client")
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event = json.loads(line)
+            with self.told:
+                self.events.append(event["event"])
+                if event["event"] == "update":
+                    self.objects[event["key"]] = event["data"]
+                elif event["event"] == "remove":
+                    self.objects.pop(event["key"], None)
+                self.told.notify_all()
+
+    def tell(self, do: str, **arguments: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+        self.process.stdin.flush()
+
+    def acknowledged(self) -> int:
+        return self.events.count("acknowledged")
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+
+
+class Ours(Watched):
+    """Our own client, with the same wits."""
+
+    handle: Handle
+
+    def init(self, version: str, entities: dict[str, Any]) -> None:
+        self.objects = entities
+
+    def update(self, change: Change) -> None:
+        with self.told:
+            self.objects.pop(change.key, None)
+            if change.data is not None:
+                self.objects[change.key] = change.data
+            self.events.append("mine" if change.mine else "theirs")
+            self.told.notify_all()
+
+    def tell(self, do: str, **arguments: Any) -> None:
+        getattr(self, f"_{do}")(**arguments)
+
+    def _put(self, key: str, data: dict[str, Any]) -> None:
+        self.handle.set(key, data)
+
+    def _remove(self, key: str) -> None:
+        self.handle.delete(key)
+
+    def _text(self, key: str, at: int, drop: int, add: str) -> None:
+        def change(data: dict[str, Any] | None) -> dict[str, Any] | None:
+            if data is not None:
+                where = at % (len(data["text"]) + 1)
+                data["text"] = data["text"][:where] + add + data["text"][where + drop :]
+            return data
+
+        self.handle.edit(key, change)
+
+    def _member(self, key: str, name: str, value: Any) -> None:
+        def change(data: dict[str, Any] | None) -> dict[str, Any] | None:
+            if data is not None:
+                data["members"][name] = value
+            return data
+
+        self.handle.edit(key, change)
+
+
+@contextmanager
+def clients(module: str, server: ServerProcess, number: int, bucket: str = "") -> Iterator[list[Any]]:
+    """`number` official clients that have indexed, and one of ours as the last."""
+    bucket = bucket or f"b-{uuid.uuid4().hex[:12]}"
+    ours = Ours()
+    everybody: list[Any] = [Official(module, server, bucket) for _ in range(number)]
+    try:
+        for client in everybody:
+            client.until(lambda client=client: "indexed" in client.events)
+        with start_syncing(ours, server.secrets, name=bucket) as ours.handle:
+            yield [*everybody, ours]
+    finally:
+        for client in everybody:
+            client.end()
+
+
+def test_an_object_is_created_edited_and_deleted_from_both_sides(module: str, server: ServerProcess) -> None:
+    with clients(module, server, 2) as (one, two, ours):
+        one.tell("put", key="a", data={"text": "hello 😀", "n": 1})
+        for client in (two, ours):
+            client.until_has("a", text="hello 😀", n=1)
+        ours.handle.set("a", {"text": "hello 🎉 you", "n": 2.5})
+        for client in (one, two):
+            client.until_has("a", text="hello 🎉 you", n=2.5)
+        two.tell("put", key="a", data={"text": "bye", "n": 2.5, "inner": {"x": [1, 2]}})
+        for client in (one, ours):
+            client.until_has("a", text="bye", n=2.5, inner={"x": [1, 2]})
+        one.tell("remove", key="a")
+        for client in (two, ours):
+            client.until_has("a")
+        ours.handle.set("b", {"text": "b"})
+        for client in (one, two):
+            client.until_has("b", text="b")
+        ours.handle.delete("b")
+        for client in (one, two):
+            client.until_has("b")
+
+
+def test_what_is_made_again_after_a_deletion_stays(module: str, server: ServerProcess) -> None:
+    """The official client answers every deletion it hears of with one of its own."""
+    with clients(module, server, 2) as (one, two, ours):
+        for round_ in range(5):
+            ours.handle.set("k", {"round": round_})
+            assert ours.handle.wait(DEADLINE)
+            ours.handle.delete("k")
+            assert ours.handle.wait(DEADLINE)
+        ours.handle.set("k", {"round": "last"})
+        for client in (one, two, ours):
+            client.until_has("k", round="last")
+        # By now its echoes have been answered: what it says after them comes after them.
+        one.tell("put", key="mark", data={"n": 1})
+        two.tell("put", key="mark2", data={"n": 1})
+        for client in (one, two, ours):
+            client.until_has("mark", n=1)
+            client.until_has("mark2", n=1)
+        assert ours.handle.get("k") == {"round": "last"}
+
+
+def test_concurrent_edits_of_one_text_merge(module: str, server: ServerProcess) -> None:
+    with clients(module, server, 2) as (one, two, ours):
+        one.tell("put", key="k", data={"text": "middle 😀"})
+        for client in (one, two, ours):
+            client.until_has("k", text="middle 😀")
+        one.until(lambda: one.acknowledged() == 1)
+        with server.held():
+            one.tell("put", key="k", data={"text": "begin middle 😀"})
+            two.tell("put", key="k", data={"text": "middle 😀 end"})
+            ours.handle.set("k", {"text": "middle and more 😀"})
+            for client, text in ((one, "begin middle 😀"), (two, "middle 😀 end")):
+                client.until_has("k", text=text)
+        for client in (one, two, ours):
+            client.until_has("k", text="begin middle and more 😀 end")
+
+
+def test_what_is_edited_offline_arrives_after_a_reconnect(module: str, server: ServerProcess) -> None:
+    with clients(module, server, 2) as (one, two, ours):
+        one.tell("put", key="k", data={"text": "middle"})
+        two.until_has("k", text="middle")
+        one.until(lambda: one.acknowledged() == 1)
+        one.tell("offline")
+        one.tell("text", key="k", at=0, drop=0, add="begin ")
+        one.tell("put", key="new", data={"text": "made offline"})
+        ours.until_has("k", text="middle")
+        ours.handle.set("k", {"text": "middle end"})
+        two.until_has("k", text="middle end")
+        one.until_has("k", text="begin middle")
+        one.tell("online")
+        for client in (one, two, ours):
+            client.until_has("k", text="begin middle end")
+            client.until_has("new", text="made offline")
+
+
+def test_more_than_a_thousand_objects_are_indexed_by_pages_while_they_change(
+    module: str, server: ServerProcess
+) -> None:
+    bucket = f"b-{uuid.uuid4().hex[:12]}"
+    number = 1205
+    with clients(module, server, 0, bucket) as (ours,):
+        for at in range(number):
+            ours.handle.set(f"k{at}", {"text": f"number {at}"})
+        assert ours.handle.wait(DEADLINE)
+        late = Official(module, server, bucket)
+        try:
+            late.until(lambda: len(late.objects) > 100)
+            for at in range(0, number, 100):
+                ours.handle.set(f"k{at}", {"text": f"number {at} changed"})
+            ours.handle.delete("k3")
+            ours.handle.set("new", {"text": "new"})
+            assert ours.handle.wait(DEADLINE)
+            late.until(lambda: late.objects == ours.handle.entities())
+            assert len(late.objects) == number
+        finally:
+            late.end()
+        with clients(module, server, 0, bucket) as (again,):
+            assert again.objects == ours.handle.entities()
+
+
+class Chaos:
+    """Random operations that the official client survives: it loses what is made again right after its own removal, and is stuck
+    when it edits what somebody else removes. So a doomed object is for its maker alone, and keys are not used twice."""
+
+    def __init__(self, everybody: list[Any], seed: int) -> None:
+        self.everybody = everybody
+        self.chance = random.Random(seed)
+        self.shared: list[str] = []
+        self.doomed: list[tuple[Any, str]] = []
+        self.made = 0
+        self.offline: set[Any] = set()
+
+    def step(self) -> None:
+        client = self.chance.choice(self.everybody)
+        do = self.chance.choices(["make", "text", "member", "remove", "line"], [2, 12, 5, 1, 1])[0]
+        getattr(self, f"_{do}")(client)
+
+    def _make(self, client: Any) -> None:
+        self.made += 1
+        key = f"k{self.made}"
+        client.tell("put", key=key, data={"text": self._text_of(8), "members": {"x": self.made}})
+        if self.chance.random() < 0.5 or not self.shared:
+            self.shared.append(key)
+        else:
+            self.doomed.append((client, key))
+
+    def _text(self, client: Any) -> None:
+        key = self._known(client)
+        if key:
+            at, drop = self.chance.randrange(30), self.chance.choice([0, 0, 1, 3])
+            client.tell("text", key=key, at=at, drop=drop, add=self._text_of(4))
+
+    def _member(self, client: Any) -> None:
+        key = self._known(client)
+        if key:
+            value = self.chance.choice([1, 2.5, True, "word", [1, "two"], {"deep": {"er": 1}}])
+            client.tell("member", key=key, name=self.chance.choice("pqr"), value=value)
+
+    def _remove(self, client: Any) -> None:
+        mine = [one for one in self.doomed if one[0] is client]
+        if mine:
+            self.doomed.remove(mine[0])
+            client.tell("remove", key=mine[0][1])
+
+    def _line(self, client: Any) -> None:
+        """Leave or come back; ours stays, it has tests of its own."""
+        if client in self.offline:
+            self.offline.remove(client)
+            client.tell("online")
+        elif isinstance(client, Official):
+            self.offline.add(client)
+            client.tell("offline")
+
+    def _known(self, client: Any) -> str:
+        with Watched.told:
+            known = [key for key in self.shared if key in client.objects]
+        return self.chance.choice(known) if known else ""
+
+    def _text_of(self, most: int) -> str:
+        return "".join(self.chance.choice(LETTERS) for _ in range(self.chance.randrange(1, most)))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_hundreds_of_random_operations_of_three_clients_end_equal(
+    module: str, server: ServerProcess, seed: int
+) -> None:
+    with clients(module, server, 2) as everybody:
+        one, two, ours = everybody
+        chaos = Chaos(everybody, seed)
+        for _ in range(400):
+            chaos.step()
+        for client in list(chaos.offline):
+            client.tell("online")
+
+        def equal() -> bool:
+            return bool(one.objects == two.objects == ours.objects) and ours.handle.unsent == 0
+
+        one.until(equal)
+        assert ours.handle.wait(DEADLINE)
+        fresh = Ours()
+        bucket = ours.handle.name
+        with start_syncing(fresh, server.secrets, name=bucket) as fresh.handle:
+            one.until(lambda: equal() and fresh.objects == one.objects)
+        assert ours.handle.entities() == one.objects
+        assert len(one.objects) > 10
