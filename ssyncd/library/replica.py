@@ -240,7 +240,9 @@ class Replica:
         tries = edit.tries + 1
         final = event.code in _FINAL or tries >= _MOST_TRIES
         refused = event.code if final else 0
-        self._keep(key, replace(edit, base=self._ghost_data(key), ccid="", refused=refused, tries=tries))
+        ghost = self._ghost_data(key)
+        first = None if ghost else edit.first
+        self._keep(key, replace(edit, base=ghost, ccid="", refused=refused, tries=tries, first=first))
         if final:
             self._outcomes.append(Refusal(key, event.code))
 
