@@ -15,7 +15,7 @@ from typing import Any
 from ssyncd import __version__
 from ssyncd.disk.real import RealDisk
 from ssyncd.disk.watcher import DiskWatcher
-from ssyncd.errors import BusyError, NetworkError, RemoteError, RootError, SsyncdError, StateCorruptError
+from ssyncd.errors import BusyError, NetworkError, RootError, SsyncdError, StateCorruptError
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.inbox import Inbox
 from ssyncd.folder.record import Record
@@ -183,7 +183,7 @@ class Folder:
         while not self._stopping.is_set():
             try:
                 found = discover(self.account.url, self.account.app, self.settings.ca_file)
-            except (NetworkError, RemoteError) as error:
+            except SsyncdError as error:
                 self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
                 self._stopping.wait(delay)
                 delay = min(LAST_RETRY, delay * 2)

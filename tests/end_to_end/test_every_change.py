@@ -109,10 +109,10 @@ def offline_after(one: Machine, other: Machine) -> None:
     one.start()
 
 
-SLOW = [pytest.param(story, marks=pytest.mark.slow) for story in (offline_here, offline_there)]
+SLOW = [pytest.param(story, marks=pytest.mark.slow) for story in (offline_here, offline_there, offline_after)]
 
 
-@pytest.mark.parametrize("story", [offline_both, offline_after, *SLOW])
+@pytest.mark.parametrize("story", [offline_both, *SLOW])
 def test_every_kind_of_change_arrives_after_time_offline(site: Site, story: Callable[[Machine, Machine], None]) -> None:
     one, other = site.pair()
     fill(one)

@@ -56,7 +56,7 @@ def stays_quiet(site: Site, machines: list[Machine], where: str) -> None:
 
 def test_three_users_at_once(site: Site) -> None:
     machines = [site.machine(name, settings="hold_least = 1000000\n") for name in ("alpha", "beta", "gamma")]
-    random_rounds(site, machines, 4, "three")
+    random_rounds(site, machines, 2, "three")
 
 
 @pytest.mark.slow
