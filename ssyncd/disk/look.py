@@ -89,10 +89,10 @@ class Look:
                 self._vanished[key] = None
         else:
             known = next(iter(self._tree.at(parent, name)), "")
-            before = self._stats.get(known)
+            changed = self._stats.get(known) != stat or known in self._scanner.young
             self._see(parent, name, path, stat)
             # One that changed may have had another name for a while: what happened in it then was told of under that name.
-            if stat.kind == "dir" and known in self._tree and known not in self._vanished and (deep or before != stat):
+            if stat.kind == "dir" and known in self._tree and known not in self._vanished and (deep or changed):
                 self._list(known, path)
 
     def _is_directory(self, key: str) -> bool:
@@ -184,9 +184,11 @@ class Look:
         if old == stat and key not in self._scanner.young:
             return
         self._stats[key] = stat
-        if entry.kind is Kind.LINK:
+        if entry.kind is Kind.DIR:
+            self._scanner.looked_into(key, stat)
+        elif entry.kind is Kind.LINK:
             entry = replace(entry, target=self._target(key, path, stat) or entry.target)
-        elif entry.kind is Kind.FILE:
+        else:
             only_mode = old is not None and stat.same(old) and stat.exec != old.exec and key not in self._scanner.young
             entry = replace(entry, exec=stat.exec, content=entry.content if only_mode else None)
             if entry.content is None:
@@ -204,9 +206,7 @@ class Look:
             self._scanner.young.add(key)
             self._fail(path, error)
             return ""
-        self._scanner.young.discard(key)
-        if self._scanner.recent(stat):
-            self._scanner.young.add(key)
+        self._scanner.looked_into(key, stat)
         return target
 
     def _fail(self, path: str, error: DiskError) -> None:
@@ -294,6 +294,8 @@ class Look:
         self.seen.placed.append((entry.key, self._tree.get(entry.key), entry))
         self._tree.put(entry)
         self._stats[entry.key] = stat
+        if entry.kind is Kind.DIR:
+            self._scanner.looked_into(entry.key, stat)
         if not entry.read:
             self._scanner.unread[entry.key] = None
         self.seen.touched.add(entry.key)

@@ -38,12 +38,20 @@ class Scanner:
             look.at(path)
         return look.end()
 
+    def looked_into(self, key: str, stat: Stat) -> None:
+        """What this holds is known, as of this stat."""
+        if self.recent(stat):
+            self.young.add(key)
+        else:
+            self.young.discard(key)
+
     def done(self, entry: Entry, stat: Stat) -> None:
         """We changed the disk ourselves: this is what is there now. If the user has changed the mode since, that stands."""
         if entry.kind is Kind.FILE and stat.exec != entry.exec:
             entry = replace(entry, exec=stat.exec)
         self.tree.put(entry)
         self.stats[entry.key] = stat
+        self.looked_into(entry.key, stat)
         if entry.read:
             self.unread.pop(entry.key, None)
 

@@ -10,10 +10,10 @@ from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.around import touch_around
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import Merging
+from ssyncd.folder.parking import Parking
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.supply import Supply
-from ssyncd.planner.names import conflict_name
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
 from ssyncd.planner.reconcile import base_after
 from ssyncd.planner.tree import Entry, Kind
@@ -39,8 +39,7 @@ class Applier:
         self._disk = disk
         self.unflushed = False
         """Whether the disk was changed since this was reset."""
-        # What is moved aside, with the path it had.
-        self._parked: dict[str, tuple[Entry, str]] = {}
+        self._parking = Parking(record, disk)
         self._doers: dict[type, Callable[..., None]] = {
             Rekey: self._rekey,
             Make: self._make,
@@ -169,7 +168,6 @@ class Applier:
         self.local.scanner.done(entry, stat)
         self.unflushed = True
         self.record.looked([entry.key])
-        self.local.looked_into([entry.key])
         if before is None or before.place != entry.place:
             touch_around(self.agenda, self.record, entry.key, before, entry)
 
@@ -252,7 +250,7 @@ class Applier:
 
     def _move(self, step: Move) -> None:
         target = self.free_path(step.parent, step.name)
-        if step.key in self._parked:
+        if step.key in self._parking:
             self._unpark(step.key, step.parent, step.name)
             return
         entry, path = self._here(step.key), self.path(step.key)
@@ -267,16 +265,11 @@ class Applier:
         self._based(entry.key, before)
 
     def _park(self, step: Park) -> None:
-        entry, path = self._here(step.key), self.path(step.key)
-        self._disk.park(path, step.key, self.expected(step.key, path))
-        self._parked[step.key] = entry, path
-        # It is nowhere now: whatever becomes of its directory does not happen to it.
-        self.record.local.remove(step.key)
+        path = self.path(step.key)
+        self._parking.park(self._here(step.key), path, self.expected(step.key, path))
 
     def _unpark(self, key: str, parent: str, name: str) -> None:
-        entry, path = self._parked[key]
-        stat = self._disk.unpark(key, self.free_path(parent, name))
-        del self._parked[key]
+        entry, path, stat = self._parking.unpark(key, self.free_path(parent, name))
         self._came(entry, path, replace(entry, parent=parent, name=name), stat)
 
     def _set_exec(self, step: SetExec) -> None:
@@ -291,7 +284,7 @@ class Applier:
         try:
             self._disk.remove(path, step.key, self.expected(step.key, path))
         except ChangedError:
-            if entry is None or entry.kind is not Kind.DIR or not self.local.make_husk(path):
+            if entry is None or entry.kind is not Kind.DIR or not self.local.exclusion.make_husk(path):
                 raise
         # What the tree still has inside is gone too: the user was faster.
         for key in (*self.record.local.below(step.key), step.key):
@@ -304,23 +297,17 @@ class Applier:
 
     def _unpark_all(self) -> None:
         """Steps that were to free a place failed: what was moved aside goes back, or beside what has come there since."""
-        for key, (entry, _) in list(self._parked.items()):
+        for key in self._parking.keys:
             try:
-                stat = self._disk.unpark(key, self.free_path(*entry.place))
+                self._put_back(key)
             except DiskError as error:
-                log.warning("%s was moved aside and cannot go back: %s", entry.name, error)
-                self._put_beside(key, entry)
-            else:
-                # As if nothing had been: who is entangled with it is not to be planned again at once.
-                del self._parked[key]
-                self.local.scanner.done(entry, stat)
+                try:
+                    self._unpark(key, *self._parking.beside(key))
+                except DiskError:
+                    self._parking.give_up(key, error)
             self.agenda.failed(key, "its new place is not free", self.local.clock.monotonic())
 
-    def _put_beside(self, key: str, entry: Entry) -> None:
-        local = self.record.local
-        parent = entry.parent if not entry.parent or local.path(entry.parent) is not None else ""
-        name = conflict_name(entry.name, None, "moved aside", lambda name: bool(local.at(parent, name)))
-        try:
-            self._unpark(key, parent, name)
-        except DiskError as error:
-            log.warning("%s stays in .ssyncd: %s", entry.name, error)
+    def _put_back(self, key: str) -> None:
+        """As if nothing had been: who is entangled with it is not to be planned again at once."""
+        entry, _, stat = self._parking.unpark(key, self.free_path(*self._parking.former(key).place))
+        self.local.scanner.done(entry, stat)

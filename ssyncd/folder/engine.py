@@ -295,7 +295,7 @@ class Engine:
         if entry is None or key in self.record.local:
             return False
         path = self.record.remote.path(key)
-        return path is not None and self.local.ignored(path, entry.kind == "dir")
+        return path is not None and self.local.exclusion.excludes(path, entry.kind == "dir")
 
     def _apply(self, made: Plan) -> None:
         if not made.steps:

@@ -11,16 +11,14 @@ from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import LONGEST_DELAY, Agenda
 from ssyncd.folder.around import touch_around
 from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.exclusion import IGNORE_FILE, Exclusion
 from ssyncd.folder.record import SURE, Record
 from ssyncd.folder.settings import Clock, FolderSettings
-from ssyncd.planner.ignore import Ignore
 from ssyncd.planner.tree import Content, Kind, birth_key
 from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small
 
 log = logging.getLogger(__name__)
 
-IGNORE_FILE = ".ssyncdignore"
-IGNORE_FILE_LIMIT = 1024 * 1024
 STILL = 1.0
 """Seconds without an event after which a file that a program keeps open for writing is read all the same."""
 LATER = 0.05
@@ -47,21 +45,19 @@ class Local:
         self.settings = settings
         self.clock = Clock()
         self.random_key: Callable[[], str] = lambda: ""
-        self.scanner = Scanner(disk, record.local, self.ignored, self.new_key)
+        self.exclusion = Exclusion(record, disk, settings.ignore)
+        self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key)
         self.scanner.stats, self.scanner.young, self.scanner.recent = record.stats, record.young, self._is_recent
         self._disk = disk
         self._transfers = transfers
         self._bodies = bodies
         self._agenda = agenda
-        self._ignore = Ignore(settings.ignore)
         self.writing: dict[str, float] = {}
         self._reading: dict[str, Stat] = {}
         # Paths that could not be looked at, and how often in a row.
         self._failures: dict[str, int] = {}
         # Directories that we renamed, new path to old, until the watcher has told us so.
         self._moved: dict[str, str] = {}
-        # Directories deleted elsewhere that stay here for what is ignored in them.
-        self._husks: set[str] = set(filter(None, record.meta.get("husks", "").split("\0")))
 
     @property
     def unread(self) -> int:
@@ -116,12 +112,13 @@ class Local:
         if not (self._agenda.paths or self._agenda.below):
             return False
         paths = [path for path in self._agenda.paths if self._is_settled(path)]
-        below = [path for path in self._agenda.below if path not in self._husks]
+        below = [path for path in self._agenda.below if not path or not self.exclusion.excludes(path, True)]
         below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
-        if IGNORE_FILE in paths or "" in below:
-            self._load_ignore(below)
-        self._leave_husks(paths)
+        if (IGNORE_FILE in paths or "" in below) and self.exclusion.load():
+            below.append("")
+            self._agenda.touch_all(self.record.remote)
+        self.exclusion.leave_husks(paths)
         seen = self.scanner.look(paths, below)
         self.record.looked(seen.touched)
         # What is new and not read yet cannot be planned; reading touches it.
@@ -169,18 +166,14 @@ class Local:
         self.record.young.add(key)
         self.look_at(key)
 
-    def looked_into(self, keys: Iterable[str]) -> None:
-        """What these hold is known now. Whatever is written in the same tick of the kernel's clock may leave the same stamp."""
-        stats, young = self.record.stats, self.record.young
-        young.update(key for key in keys if (stat := stats.get(key)) is not None and self._is_recent(stat))
-
     def _is_recent(self, stat: Stat) -> bool:
-        return stat.kind != "dir" and self.clock.wall() - stat.mtime < COARSE
+        """Whether something that is written now may leave the same stamp."""
+        return self.clock.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime) < COARSE
 
     def is_young(self, key: str) -> bool:
         """Whether what it holds may have changed without a trace so far."""
         stat = self.record.stats.get(key)
-        if key not in self.record.young or stat is None:
+        if key not in self.record.young or stat is None or stat.kind == "dir":
             return False
         return self.record.local.path(key) in self.writing or self.clock.wall() - stat.mtime < SURE
 
@@ -214,10 +207,11 @@ class Local:
                 self.scanner.unread.pop(key)
                 if self._reading.get(key) != stat:
                     self._reading[key] = stat
+                    self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat)])
 
     def _read_here(self, key: str, path: str, stat: Stat) -> None:
-        self.looked_into([key])
+        self.scanner.looked_into(key, stat)
         try:
             done = read_small(self._disk, path, stat, self.settings.device)
         except DiskError as error:
@@ -255,65 +249,6 @@ class Local:
         self.record.local.put(replace(entry, content=content))
         self.record.looked([key])
         self._agenda.touch(key)
-
-    # What is ignored.
-
-    def ignored(self, path: str, is_dir: bool) -> bool:
-        return self._ignore.ignored(path, is_dir) or (is_dir and path in self._husks)
-
-    def _load_ignore(self, below: list[str]) -> None:
-        lines = [*self.settings.ignore, *self._ignore_lines()]
-        if lines == self.record.meta.get("ignore", "").split("\n") and self._ignore.problems is not None:
-            self._ignore = Ignore(lines)
-            return
-        self._ignore = Ignore(lines)
-        for problem in self._ignore.problems:
-            log.warning("%s: %s", IGNORE_FILE, problem)
-        self.record.set_meta("ignore", "\n".join(lines))
-        if "" not in below:
-            below.append("")
-        self._agenda.touch_all(self.record.remote)
-
-    def _ignore_lines(self) -> list[str]:
-        try:
-            reader = self._disk.open(IGNORE_FILE)
-        except DiskError:
-            return []
-        try:
-            return reader.read(IGNORE_FILE_LIMIT).decode("utf-8", "replace").splitlines()
-        except DiskError:
-            return []
-        finally:
-            reader.close()
-
-    def make_husk(self, path: str) -> bool:
-        """A directory that shall go but holds what is ignored: it stays, and is no entry any more. False if it holds more."""
-        try:
-            names = self._disk.list(path)
-        except DiskError:
-            return False
-        if not names:
-            return False  # emptied meanwhile: it can be removed after all
-        for name, stat in names.items():
-            if not self._ignore.ignored(f"{path}/{name}", stat.kind == "dir") and f"{path}/{name}" not in self._husks:
-                return False
-        self._husks.add(path)
-        self._save_husks()
-        return True
-
-    def _leave_husks(self, paths: list[str]) -> None:
-        """Something that is not ignored appeared in a husk: it is a directory like any other again."""
-        if not self._husks:
-            return
-        for path in list(paths):
-            inside = [husk for husk in self._husks if path.startswith(husk + "/")]
-            if inside and not self._ignore.ignored(path, False):
-                self._husks.difference_update(inside)
-                paths.append(min(inside, key=len))
-                self._save_husks()
-
-    def _save_husks(self) -> None:
-        self.record.set_meta("husks", "\0".join(sorted(self._husks)))
 
     # Names for what is new.
 

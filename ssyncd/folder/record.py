@@ -22,8 +22,8 @@ SURE = 1_000_000_000
 class Record:
     """The base and remote trees with all that belongs to them; the local tree is the scanner's, who fills `local`, `stats`.
 
-    `young` are files and links that were looked into so soon after they were written that a later write may have left the same
-    stamp: to be looked into again whenever there is reason to look.
+    `young` is what was looked into so soon after it was written that a later write may have left the same stamp: to be looked
+    into again whenever there is reason to look.
 
     It is the channel's ghost store too: a ghost's data is made from the remote entry, without the bytes of small files.
     """
@@ -59,7 +59,7 @@ class Record:
             self.local.put(base.entry if base.stat is not None else replace(base.entry, content=None))
             if base.stat is not None:
                 self.stats[key] = base.stat
-                if base.stat.mtime >= sure and base.stat.kind != "dir":
+                if (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime) >= sure:
                     self.young.add(key)
         for lost in self.database.overtaken():
             self.overtaken[lost.entry.key, lost.version] = lost

@@ -48,3 +48,30 @@ def test_everything_put_off_can_be_tried_at_once() -> None:
     agenda.retry_all()
     assert agenda.take(9) == ["key"]
     assert list(agenda.paths) == ["path"]
+
+
+def test_of_several_times_for_one_thing_the_first_counts() -> None:
+    agenda = Agenda()
+    for when in (60.0, 1.0, 30.0):
+        agenda.at(when, "key")
+    assert agenda.next == 1.0
+    agenda.due(1.0)
+    assert agenda.take(9) == ["key"]
+    assert agenda.next is None
+    agenda.due(100.0)
+    assert agenda.empty
+
+
+def test_paths_follow_a_directory_that_was_moved() -> None:
+    agenda = Agenda()
+    agenda.look("d/x")
+    agenda.look("dx")
+    agenda.look_below("d", "why")
+    agenda.at(1.0, "d/later", is_path=True)
+    agenda.at(1.0, "d/key")
+    agenda.moved("d", "e")
+    agenda.due(1.0)
+    assert {"e/x", "dx", "e/later"} <= set(agenda.paths)
+    assert "ex" not in agenda.paths
+    assert agenda.below["e"] == "why"
+    assert agenda.take(9) == ["d/key"]

@@ -26,6 +26,8 @@ STEPS = {"hints": 6, "receive": 6, "work": 8, "serve": 5, "commit": 4, "pump": 1
 """What goes on by itself, and how often."""
 FAULTS = {
     "ambush": 6,
+    "strike": 6,
+    "die": 4,
     "overflow": 1,
     "cut": 3,
     "late": 3,
@@ -41,13 +43,15 @@ FAULTS = {
 KINDS = (
     (),
     (),
-    ("ambush",),
+    ("ambush", "strike"),
+    ("die",),
+    ("die", "strike"),
     ("cut", "late", "server"),
     ("kill", "overflow"),
     ("power",),
     ("fail",),
     ("ambush", "cut", "kill", "overflow", "late"),
-    ("ambush", "cut", "kill", "overflow", "late", "power", "fail", "server"),
+    ("ambush", "strike", "cut", "kill", "overflow", "late", "die", "fail", "server"),
     ("forget", "kill"),
     ("backup", "restore", "cut"),
 )
@@ -107,10 +111,12 @@ class History:
             "work": lambda machine, one, two: self.world.work(machine),
             "serve": lambda machine, one, two: machine.serve(),
             "commit": lambda machine, one, two: self.world.server.commit(),
-            "pump": lambda machine, one, two: machine.transfers.pump(),
+            "pump": lambda machine, one, two: machine.pump(),
             "wait": self._wait,
             "all": self._all,
             "ambush": self._ambush,
+            "strike": self._strike,
+            "die": self._die,
             "overflow": lambda machine, one, two: machine.watcher.overflow(),
             "cut": lambda machine, one, two: machine.cut(half_open=two % 2 == 0),
             "late": lambda machine, one, two: machine.deliver_late(),
@@ -156,6 +162,18 @@ class History:
             verb = self.users.verbs[two % len(self.users.verbs)]
             machine.ambush = one % 40, lambda: verb(machine, one // 40, two // 16)
 
+    def _strike(self, machine: Machine, one: int, two: int) -> None:
+        """The user acts on just what we are about to touch."""
+        if not self.script.solo or machine is self.world.machines[0]:
+            machine.strike = one % 16, lambda path: self.users.hit(machine, path, two)
+
+    def _die(self, machine: Machine, one: int, two: int) -> None:
+        """The process, or the whole machine, ends in the middle of something."""
+        machine.dying = (
+            one % 40,
+            (lambda: self._power(machine, one // 40, two // 2) if two % 2 else self._restart(machine, machine.kill)),
+        )
+
     def _fail(self, machine: Machine, one: int, two: int) -> None:
         machine.failing = one % 40, (errno.EIO, errno.ENOSPC)[two % 2]
 
@@ -191,16 +209,18 @@ class History:
     def judge(self) -> None:
         world, ledger = self.world, self.users.ledger
         for machine in world.machines:
-            machine.ambush = machine.failing = None
+            machine.ambush = machine.strike = machine.failing = machine.dying = None
         self.left = world.machines[0].tree()
         world.settle()
         oracles.trees_are_equal(world)
         oracles.nothing_is_lost(world, ledger)
-        if not self.restored and "forget" not in self.script.faults:
+        if not self.restored and not {"forget", "kill", "power", "die"} & set(self.script.faults):
             oracles.one_copy_each(world, ledger)
         if self.script.solo and not self.restored and "forget" not in self.script.faults:
             oracles.no_conflict(world)
-            oracles.is_what_the_user_left(world.machines[0], self.left)
+            # What a machine had just put in place when it died is new to it afterwards, and comes back if it was deleted meanwhile.
+            if not {"power", "die"} & set(self.script.faults):
+                oracles.is_what_the_user_left(world.machines[0], self.left)
         for machine in world.machines:
             oracles.knows_its_disk(machine)
         oracles.stays_quiet(world)

@@ -7,7 +7,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ssyncd.disk.faults import OWN
 from ssyncd.disk.memory import MemoryDisk, MemoryWatcher
+from ssyncd.errors import StateError
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
@@ -25,6 +27,10 @@ GRAIN = 4_000_000
 WRITES = frozenset(
     ("create", "write", "set_mtime", "chmod", "rename", "exchange", "link", "symlink", "mkdir", "unlink", "rmdir")
 )
+
+
+class Killed(BaseException):
+    """The process ends at this call."""
 
 
 class Time:
@@ -59,8 +65,11 @@ class Machine:
         self.writes = 0
         self.sent: list[str] = []
         self.trace: list[str] = []
+        # What happens before the so-manyth call to come: anything; something to the path of the call; an error; the end.
         self.ambush: tuple[int, Callable[[], None]] | None = None
+        self.strike: tuple[int, Callable[[str], None]] | None = None
         self.failing: tuple[int, int] | None = None
+        self.dying: tuple[int, Callable[[], None]] | None = None
         self._late: list[tuple[Socket, list[str]]] = []
         self.start()
 
@@ -72,6 +81,7 @@ class Machine:
         self._generation = 0
         settings = FolderSettings(Path(), "folder", Path(), self.name, hold_least=10_000)
         self.record = Record(self.database)
+        self.record.database = self._watched(self.database)
         self.transfers = Transfers(self.disk, MemoryChunks(self._stored), self.name, self.inbox.extend, workers=0)
         edge = Edge(
             self.disk,
@@ -92,8 +102,34 @@ class Machine:
     def new_id(self) -> str:
         return f"{self._ids.getrandbits(128):032x}"
 
+    def _watched(self, database: Database) -> Any:
+        """A commit is a call like those to the disk."""
+
+        class Watched:
+            chunks = staticmethod(database.chunks)
+
+            @staticmethod
+            def write(writes: Any) -> None:
+                try:
+                    self._on_step("commit", "")
+                except OSError as error:
+                    raise StateError(str(error)) from error
+                database.write(writes)
+
+        return Watched
+
     def _on_step(self, call: str, path: str) -> None:
         self.writes += call in WRITES
+        if self.dying is not None:
+            left, end = self.dying
+            self.dying = max(0, left - 1), end
+            if not left:
+                raise Killed
+        if self.strike is not None and path and not path.startswith(OWN):
+            left, hit = self.strike
+            self.strike = (left - 1, hit) if left else None
+            if not left:
+                hit(path)
         if self.ambush is not None:
             left, act = self.ambush
             self.ambush = (left - 1, act) if left else None
@@ -115,10 +151,25 @@ class Machine:
     def work(self) -> bool:
         """One round of the control thread. Whether there was reason for it."""
         reason = bool(self.inbox) or (self.due is not None and self.due <= self.time.now)
+        return self._until_killed(self._round) or reason
+
+    def _round(self) -> bool:
         self.take_in()
         wait = self.engine.work()
         self.due = None if wait is None else self.time.now + wait
-        return reason
+        return False
+
+    def pump(self) -> bool:
+        """What the threads of the transfers would do."""
+        return self._until_killed(self.transfers.pump)
+
+    def _until_killed(self, step: Callable[[], bool]) -> bool:
+        try:
+            return step()
+        except Killed:
+            assert self.dying is not None
+            self.dying[1]()
+            return True
 
     def serve(self, most: int | None = None) -> bool:
         """Carry messages to the server; it answers what it can without storing."""
@@ -177,7 +228,7 @@ class Machine:
         self.watcher.stop()
         self.link.connection.stop()
         self._hang_up()
-        self.ambush = self.failing = None
+        self.ambush = self.strike = self.failing = self.dying = None
 
     def tree(self) -> dict[str, Any]:
         """Path to what is there, with the executable bit."""

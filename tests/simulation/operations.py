@@ -87,10 +87,23 @@ class Users:
             return
         data = self.ledger.token(large)
         self.ledger.forgive(found)
+        if save and isinstance(beside := user.tree().get(f"{path}~"), bytes):
+            self.ledger.forgive(beside)  # left there by a crash
         self.ledger.contents.add(data)
         (user.save if save else user.write)(path, data)
 
     # Doing
+
+    def hit(self, machine: Machine, path: str, number: int) -> None:
+        """Something is done to this path, if it can be."""
+        user = machine.user
+        value = user.tree().get(path, b"")
+        if value is None or path.rpartition("/")[0] not in self._dirs(user) or path.endswith("~"):
+            return
+        if number % 3 and isinstance(value, bytes):
+            self._put(user, path, save=number % 2 == 0)
+        elif path in user.tree():
+            self._delete(user, path)
 
     def write(self, machine: Machine, one: int, two: int) -> None:
         self._put(machine.user, self._place(machine.user, one, two), one % 16 == 15)

@@ -44,7 +44,7 @@ class World:
         did = machine.watcher.deliver() > 0
         did |= machine.link.pump()
         did |= self.work(machine)
-        did |= machine.transfers.pump()
+        did |= machine.pump()
         did |= machine.serve()
         if self.server.waiting:
             self.server.commit()

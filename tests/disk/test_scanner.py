@@ -1,0 +1,202 @@
+"""The scanner on a disk in memory: whatever users do, in whatever order it is told, the tree ends as the disk is."""
+
+import errno
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from ssyncd.disk.memory import MemoryDisk
+from ssyncd.disk.scanner import Scanner
+from ssyncd.planner.tree import Content, Kind, Tree
+
+_numbers = itertools.count()
+
+
+class Folder:
+    """A scanner that has looked at everything; `tree` is what it holds, as path to kind."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.now = 10**18
+        self.disk = MemoryDisk(clock=lambda: self.now)
+        self.user = self.disk.user
+        self.scanner = Scanner(self.disk, Tree(), lambda path, is_dir: path == "ignored", self._choose_key)
+        for path, data in files.items():
+            self.user.write(path, data)
+        self.look_everywhere()
+        for key in list(self.scanner.unread):
+            entry, stat = self.scanner.tree.get(key), self.scanner.stats[key]
+            self.scanner.done(replace(entry, content=Content("00" * 32, stat.size, 0, "pc")), stat)
+
+    def _choose_key(self, parent: str, name: str, kind: Kind) -> str:
+        return f"{kind} {next(_numbers)}"
+
+    def look_everywhere(self) -> None:
+        self.scanner.look((), ("",))
+
+    def key(self, path: str) -> str:
+        key = self.scanner.tree.find(path)
+        assert key is not None, path
+        return key
+
+    @property
+    def tree(self) -> dict[str, Kind]:
+        tree = self.scanner.tree
+        return {tree.path(key) or f"? {key}": tree.get(key).kind for key in tree}
+
+    @property
+    def on_disk(self) -> dict[str, Kind]:
+        kinds = {bytes: Kind.FILE, str: Kind.LINK}
+        return {path: kinds.get(type(value), Kind.DIR) for path, value in self.user.tree().items()}
+
+
+@pytest.fixture
+def folder() -> Folder:
+    return Folder(a=b"one", b=b"two")
+
+
+def test_new_changed_and_deleted_files_are_found(folder: Folder) -> None:
+    folder.user.write("c", b"three")
+    folder.now += 1
+    folder.user.write("a", b"other")
+    folder.user.delete("b")
+    gone = folder.key("b")
+    seen = folder.scanner.look(["a", "b", "c"])
+    assert seen.touched == {folder.key("a"), gone, folder.key("c")}
+    assert folder.tree == folder.on_disk
+    assert set(folder.scanner.unread) == {folder.key("a"), folder.key("c")}
+
+
+def test_a_renamed_file_is_the_same_entry(folder: Folder) -> None:
+    key = folder.key("a")
+    folder.user.rename("a", "c")
+    folder.scanner.look(["a", "c"])
+    assert folder.key("c") == key
+
+
+def test_a_renamed_directory_is_the_same_entry_with_all_that_is_inside(folder: Folder) -> None:
+    folder.user.make_dir("d")
+    folder.user.write("d/x", b"")
+    folder.look_everywhere()
+    keys = folder.key("d"), folder.key("d/x")
+    folder.user.rename("d", "e")
+    folder.scanner.look(["d", "e"])
+    assert (folder.key("e"), folder.key("e/x")) == keys
+
+
+def test_a_moved_link_does_not_become_executable(folder: Folder) -> None:
+    folder.user.link("l", "a")
+    folder.look_everywhere()
+    key = folder.key("l")
+    folder.user.rename("l", "m")
+    folder.scanner.look(["l", "m"])
+    entry = folder.scanner.tree.get(key)
+    assert (entry.name, entry.exec, entry.target) == ("m", False, "a")
+
+
+def test_a_link_made_anew_in_the_same_tick_is_read_again(folder: Folder) -> None:
+    folder.scanner.recent = lambda stat: True
+    folder.user.link("l", "to1")
+    folder.look_everywhere()
+    before = folder.disk.stat("l")
+    folder.user.delete("l")
+    folder.user.link("l", "to2")
+    assert folder.disk.stat("l") == before, "the stamps must not tell, or this tests nothing"
+    folder.scanner.look(["l"])
+    assert folder.scanner.tree.get(folder.key("l")).target == "to2"
+
+
+def test_a_file_written_again_in_the_same_tick_is_read_again(folder: Folder) -> None:
+    folder.user.write("a", b"uno")
+    folder.scanner.look(["a"])
+    folder.scanner.unread.clear()
+    folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
+    folder.scanner.look(["a"])
+    assert not folder.scanner.unread
+    folder.scanner.recent = lambda stat: True
+    folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
+    folder.scanner.look(["a"])
+    assert list(folder.scanner.unread) == [folder.key("a")]
+
+
+def test_a_file_that_moves_into_the_directory_that_took_its_name(folder: Folder) -> None:
+    """`a` and the directory `d` change places; then the file goes into what is `a` now."""
+    folder.user.make_dir("d")
+    folder.look_everywhere()
+    for source, target in (("d", "swapping"), ("a", "d"), ("swapping", "a"), ("d", "a/a")):
+        folder.user.rename(source, target)
+    folder.scanner.look(["d", "swapping", "a", "a/a"])
+    assert folder.tree == folder.on_disk
+
+
+def test_what_is_found_under_an_old_name_is_not_placed_under_the_new_one(folder: Folder) -> None:
+    """Two directories change places, each with an `x` of another kind; the news of what is in them comes first."""
+    folder.user.make_dir("d")
+    folder.user.write("d/x", b"1")
+    folder.look_everywhere()
+    folder.user.make_dir("e")
+    folder.user.make_dir("e/x")
+    for source, target in (("d", "swapping"), ("e", "d"), ("swapping", "e")):
+        folder.user.rename(source, target)
+    seen = folder.scanner.look(["d/x", "e", "swapping", "d", "e"])
+    folder.scanner.look(seen.later)
+    assert folder.tree == folder.on_disk
+
+
+def test_a_file_put_into_a_directory_while_that_had_another_name(folder: Folder) -> None:
+    folder.user.make_dir("d")
+    folder.look_everywhere()
+    folder.now += 1
+    folder.user.rename("d", "e")
+    folder.user.write("e/x", b"")
+    folder.user.rename("e", "d")
+    folder.scanner.look(["d", "e", "e/x", "e", "d"])
+    assert folder.tree == folder.on_disk
+
+
+def test_what_is_missing_with_its_whole_directory_has_to_wait_for_news_of_the_directory(folder: Folder) -> None:
+    folder.user.make_dir("d")
+    folder.user.write("d/x", b"")
+    folder.look_everywhere()
+    key = folder.key("d/x")
+    folder.user.rename("d", "e")
+    seen = folder.scanner.look(["d/x"])
+    assert seen.later == {"d"}
+    assert key in folder.scanner.tree
+    folder.scanner.look(["d", "e"])
+    assert folder.key("e/x") == key
+
+
+@pytest.mark.parametrize("call", ["read_link", "look", "scan"])
+def test_what_cannot_be_looked_at_is_not_deleted_and_is_looked_at_again(folder: Folder, call: str) -> None:
+    folder.user.link("l", "a")
+    folder.user.make_dir("d")
+    folder.user.write("d/x", b"")
+    folder.look_everywhere()
+    folder.now += 1
+    folder.user.delete("l")
+    folder.user.link("l", "b")
+    folder.user.write("d/y", b"")
+    before = folder.tree
+
+    def fail(name: str, path: str) -> None:
+        if name == call and path in ("l", "d"):
+            raise OSError(errno.EIO, "input/output error")
+
+    folder.disk.on_step = fail
+    seen = folder.scanner.look(["l"], ["d"])
+    assert seen.failed
+    assert folder.tree.items() >= before.items()
+    folder.disk.on_step = None
+    folder.scanner.look((), seen.failed)
+    assert folder.tree == folder.on_disk
+    assert folder.scanner.tree.get(folder.key("l")).target == "b"
+    assert not folder.scanner.troubles
+
+
+def test_what_is_ignored_from_now_on_is_no_entry_any_more(folder: Folder) -> None:
+    key = folder.key("a")
+    folder.user.rename("a", "ignored")
+    folder.scanner.look(["a", "ignored"])
+    assert key not in folder.scanner.tree
+    assert folder.tree == {"b": Kind.FILE}

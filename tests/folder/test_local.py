@@ -1,0 +1,85 @@
+"""The local side, on whole machines."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.operations import LARGE
+from tests.simulation.world import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(2)
+    made.settle()
+    yield made
+    made.close()
+
+
+def test_a_large_file_whose_directory_we_move_before_it_is_read(world: World) -> None:
+    """Its reading fails at the path it had; where it is now nobody else would look."""
+    one, two = world.machines
+    one.user.make_dir("d")
+    world.settle()
+    one.user.rename("d", "e")
+    two.user.write("d/large", b"x" * LARGE)
+    two.watcher.deliver()
+    two.work()  # wants it to be read
+    while "e" not in two.user.tree():
+        for machine in world.machines:
+            machine.watcher.deliver()
+            machine.link.pump()
+            world.work(machine)
+            machine.serve()
+            world.server.commit()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"e": None, "e/large": b"x" * LARGE}
+
+
+def test_news_of_a_file_that_names_the_directory_as_it_was_before_we_moved_it(world: World) -> None:
+    one, two = world.machines
+    one.user.make_dir("d")
+    world.settle()
+    one.user.rename("d", "e")
+    world.go_on(one)
+    two.user.write("d/late", b"news")
+    late, two.watcher.pending[:] = list(two.watcher.pending), []
+    while "e" not in two.user.tree():
+        world.go_on(one)
+        two.link.pump()
+        world.work(two)
+        two.serve()
+    two.watcher.pending[:0] = late
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"e": None, "e/late": b"news"}
+
+
+def test_a_file_written_in_the_last_tick_before_a_crash_is_read_again_after_it(world: World) -> None:
+    one, two = world.machines
+    one.user.write("a", b"one")
+    while "a" not in two.user.tree():
+        for machine in world.machines:
+            world.go_on(machine)
+    before = one.disk.stat("a")
+    one.user.write("a", b"uno")
+    assert before == one.disk.stat("a"), "the stamps must not tell, or this tests nothing"
+    one.kill()
+    world.time.now += 60
+    one.start()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"a": b"uno"}
+
+
+def test_a_restart_reads_no_file_that_has_been_still(world: World) -> None:
+    one, _ = world.machines
+    one.user.write("a", b"one")
+    world.settle()
+    world.time.now += 5
+    one.user.write("b", b"two")
+    world.settle()
+    one.stop()
+    one.start()
+    opened = []
+    one.disk.on_step = lambda call, path: opened.append(path) if call == "open" else None
+    world.settle()
+    assert "a" not in opened

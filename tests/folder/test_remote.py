@@ -1,0 +1,37 @@
+"""What the server says of our own changes, on whole machines."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.world import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(2)
+    made.settle()
+    yield made
+    made.close()
+
+
+def test_an_acknowledgement_that_comes_with_a_later_change_agrees_to_no_more_than_our_own(world: World) -> None:
+    """Lost once, the acknowledgement comes with what the other machine made of our file since: one message, two versions."""
+    one, two = world.machines
+    one.user.write("f", b"one")
+    for _ in range(2):
+        one.watcher.deliver()
+        one.work()
+        one.serve()
+    world.server.commit()
+    one.cut()
+    while two.user.tree() != {"f": b"one"}:
+        world.go_on(two)
+    world.time.now += 1
+    two.user.write("f", b"one, and two")
+    while two.engine.sender.pending or not two.sent[-1].startswith("0:c:") or world.server.waiting:
+        world.go_on(two)
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"f": b"one, and two"}
+    writes = [message for message in one.sent if message.startswith("0:c:")]
+    assert len(writes) == 1, "what the other machine wrote was taken for agreed, and our own version sent over it"
