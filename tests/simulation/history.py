@@ -218,7 +218,8 @@ class History:
             oracles.one_copy_each(world, ledger)
         if self.script.solo and not self.restored and "forget" not in self.script.faults:
             oracles.no_conflict(world)
-            # What a machine had just put in place when it died is new to it afterwards, and comes back if it was deleted meanwhile.
+            # What a machine had just put in place when it died is new to it afterwards, and comes back if it was deleted
+            # meanwhile.
             if not {"power", "die"} & set(self.script.faults):
                 oracles.is_what_the_user_left(world.machines[0], self.left)
         for machine in world.machines:
