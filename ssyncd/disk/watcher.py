@@ -245,8 +245,11 @@ class DiskWatcher:
     def _conclude(self, batch: "_Batch") -> list[Hint]:
         watches = self._watches
         assert watches is not None
-        fresh = watches.settle(batch.structure) if batch.structure else []
+        fresh: list[Place] = []
         if batch.structure:
+            for place in watches.unsettled:  # told of before the rename of the directory they are in was
+                batch.touched.setdefault(place, False)
+            fresh = watches.settle(batch.structure)
             self._writing = {place for place in self._writing if place[0].path(watches.root) is not None}
         hints = batch.rescans
         new = set(fresh)

@@ -2,13 +2,16 @@
 
 The table is a tree of names, so that a renamed directory takes all below it along at the cost of one entry. It is never
 concluded from events, which come late and can be lost: `settle` opens the directory a name leads to now and lets the kernel
-say which watch it has (inotify_add_watch gives the same number for the same inode).
+say which watch it has (inotify_add_watch gives the same number for the same inode). Nor is anything concluded from a path that
+leads elsewhere by now: what is in a directory is looked up in that very directory, or, if it cannot be found, once the event
+of its own rename has come.
 """
 
 import errno
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ssyncd.disk import system
@@ -33,6 +36,7 @@ class Directory:
 
     name: str
     wd: int
+    inode: tuple[int, int]
     parent: "Directory | None" = None
     children: dict[str, "Directory"] = field(default_factory=dict)
 
@@ -51,6 +55,10 @@ class Directory:
 Place = tuple[Directory, str]
 
 
+class _Elsewhere(Exception):
+    """The directory is not where the table has it: the event of its rename, or of its end, is still to come."""
+
+
 class Watches:
     """`root` is an open directory. Not thread-safe: DiskWatcher holds its lock around every use."""
 
@@ -61,9 +69,11 @@ class Watches:
         self._going_on = going_on
         self._refused: dict[Place, str] = {}
         self._displaced: list[Directory] = []
+        self._unlisted: dict[Directory, None] = {}
         self._moves = 0
+        self.unsettled: dict[Place, None] = {}
         self.by_wd: dict[int, Directory] = {}
-        self.root = Directory("", watch(root))
+        self.root = Directory("", watch(root), _inode(root))
         self.by_wd[self.root.wd] = self.root
 
     def unwatched(self) -> dict[str, str]:
@@ -86,15 +96,26 @@ class Watches:
         stack = [directory]
         while stack and self._going_on():
             here = stack.pop()
-            for name in self._directories(here):
-                made = self._look(here, name)
-                if made is not None and made[1]:
-                    stack.append(made[0])
+            try:
+                with self._opened(here) as handle:
+                    stack.extend(self._look_at_all(here, handle))
+            except (_Elsewhere, OSError):
+                self._unlisted[here] = None
+
+    def _look_at_all(self, parent: Directory, handle: int) -> Iterator[Directory]:
+        with os.scandir(handle) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for name in names:
+            made = self._look(parent, handle, name)
+            if made is not None and made[1]:
+                yield made[0]
 
     def settle(self, places: Collection[Place]) -> list[Place]:
-        """Make the table true at these places. Those that are watched only now, with all below them."""
+        """Make the table true at these places, and at those that could not be settled before. Those that are watched, or could be
+        listed, only now, with all below them."""
         fresh: dict[Place, Directory] = {}
         gone: list[Place] = []
+        places = list({**self.unsettled, **dict.fromkeys(places)})
         for _ in range(_PASSES):
             # A directory that was found at a new place changes the paths of others: ask again until nothing moves.
             moves = self._moves
@@ -109,38 +130,78 @@ class Watches:
             if directory.parent is None:
                 self._drop(directory)
         self._displaced.clear()
+        return self._cover_late(fresh)
+
+    def _cover_late(self, fresh: dict[Place, Directory]) -> list[Place]:
+        unlisted, self._unlisted = self._unlisted, {}
+        fresh |= {(one.parent, one.name): one for one in unlisted if one.parent is not None}
         for directory in fresh.values():
             self.cover(directory)
         return list(fresh)
 
     def _settle_once(self, places: Collection[Place], fresh: dict[Place, Directory]) -> list[Place]:
         gone: list[Place] = []
+        self.unsettled.clear()
         for parent, name in places:
-            made = self._look(parent, name)
+            try:
+                made = self._look_up(parent, name)
+            except _Elsewhere:
+                self.unsettled[parent, name] = None
+                continue
             if made is None:
                 gone.append((parent, name))
             elif made[1]:
                 fresh[parent, name] = made[0]
         return gone
 
-    def _look(self, parent: Directory, name: str) -> tuple[Directory, bool] | None:
-        """The directory at this place and whether its watch is new; None if there is none, or none that can be watched."""
-        path = self.path((parent, name))
-        if path is None or path == OWN:
+    def _look_up(self, parent: Directory, name: str) -> tuple[Directory, bool] | None:
+        if parent.path(self.root) is None:
             return None
         try:
-            wd = self._watch_path(path)
+            with self._opened(parent) as handle:
+                return self._look(parent, handle, name)
+        except OSError as error:
+            self._note_refusal((parent, name), error)
+            return None
+
+    @contextmanager
+    def _opened(self, directory: Directory) -> Iterator[int]:
+        if directory is self.root:
+            yield self._handle
+            return
+        path = directory.path(self.root)
+        if path is None:
+            raise _Elsewhere
+        try:
+            handle = system.open_beneath(self._handle, path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise _Elsewhere from error
+            raise
+        try:
+            if _inode(handle) != directory.inode:
+                raise _Elsewhere
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _look(self, parent: Directory, handle: int, name: str) -> tuple[Directory, bool] | None:
+        """The directory of this name and whether its watch is new; None if there is none, or none that can be watched."""
+        if parent is self.root and name == OWN:
+            return None
+        try:
+            wd, inode = self._watch_in(handle, name)
         except OSError as error:
             self._note_refusal((parent, name), error)
             return None
         self._refused.pop((parent, name), None)
         known = self.by_wd.get(wd)
         if known is None:
-            return self._place(Directory(name, wd), parent, name), True
+            return self._place(Directory(name, wd, inode), parent, name), True
         if known.parent is parent and known.name == name:
             return known, False
-        if _is_inside(parent, known):  # our picture is older than the disk: a later pass has the rest of it
-            return None
+        if _is_inside(parent, known):  # our picture is older than the disk
+            raise _Elsewhere
         self._moves += 1
         return self._place(known, parent, name), False
 
@@ -153,10 +214,10 @@ class Watches:
             log.info("%s: not watched: %s", self.path(place), reason)
             self._refused[place] = reason
 
-    def _watch_path(self, path: str) -> int:
-        handle = system.open_beneath(self._handle, path, os.O_RDONLY | os.O_DIRECTORY)
+    def _watch_in(self, parent: int, name: str) -> tuple[int, tuple[int, int]]:
+        handle = system.open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return self._watch(handle)
+            return self._watch(handle), _inode(handle)
         finally:
             os.close(handle)
 
@@ -193,20 +254,10 @@ class Watches:
         if self._refused:
             self._refused = {place: why for place, why in self._refused.items() if place[0] not in dropped}
 
-    def _directories(self, directory: Directory) -> list[str]:
-        path = directory.path(self.root)
-        if path is None:
-            return []
-        try:
-            handle = system.open_beneath(self._handle, path or ".", os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            return []  # gone, or about to be told as refused by its own event
-        try:
-            with os.scandir(handle) as entries:
-                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        finally:
-            os.close(handle)
-        return [name for name in names if path or name != OWN]
+
+def _inode(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
 
 
 def _is_inside(directory: Directory, other: Directory) -> bool:

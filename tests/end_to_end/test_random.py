@@ -60,9 +60,6 @@ def test_three_users_at_once(site: Site) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False, reason="the watcher can lose a directory that is renamed while ssyncd renames the one above it"
-)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(2))
 def test_many_rounds_of_three_users_and_a_fresh_machine(site: Site, seed: int) -> None:
