@@ -4,13 +4,14 @@ Same path and kind: the same entry. A path that vanished and one that appeared w
 size and mtime say so too, or for a directory a name inside it; inode numbers are reused and prove nothing alone.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.planner.names import valid_name
-from ssyncd.planner.tree import Entry, Kind
+from ssyncd.planner.tree import Entry, Kind, Tree
 
 if TYPE_CHECKING:
     from ssyncd.disk.scanner import Scanner
@@ -33,16 +34,26 @@ class Seen:
     failed: set[str] = field(default_factory=set)
 
 
+def set_adrift(tree: Tree) -> list[str]:
+    """What a base tree says of one entry may be older than what it says of others: two at one place, rings, and orphans lose
+    theirs, until they are recognized. Their keys."""
+    entries = [entry for key in tree if (entry := tree.get(key)) is not None]
+    adrift = [entry for entry in entries if len(tree.at(*entry.place)) > 1 or tree.path(entry.key) is None]
+    for entry in adrift:
+        tree.put(replace(entry, parent=f"adrift {entry.key}"))
+    return [entry.key for entry in adrift]
+
+
 class Look:
     """`below` and `at` look; `end` decides what the news means and puts it into the scanner's tree. To be used once."""
 
-    def __init__(self, scanner: "Scanner") -> None:
+    def __init__(self, scanner: "Scanner", adrift: Iterable[str] = ()) -> None:
         self.seen = Seen()
         self._scanner = scanner
         self._tree = scanner.tree
         self._stats = scanner.stats
         # What is not where it was; what of it turns up elsewhere leaves this again.
-        self._vanished: dict[str, None] = {}
+        self._vanished: dict[str, None] = dict.fromkeys(adrift)
         # Directories found where the tree has them.
         self._standing: set[str] = set()
         # What is new, as (parent key, name, stat).

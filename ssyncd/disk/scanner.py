@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ssyncd.disk.base import Disk, Stat
-from ssyncd.disk.look import Look, Seen
+from ssyncd.disk.look import Look, Seen, set_adrift
 from ssyncd.planner.tree import Entry, Kind, Tree
 
 ChooseKey = Callable[[str, str, Kind], str]
@@ -25,13 +25,15 @@ class Scanner:
         self.recent: Callable[[Stat], bool] = lambda _: False
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
+        self._fresh = True
         self.disk = disk
         self.ignored = ignored
         self.choose_key = choose_key
 
     def look(self, paths: Iterable[str], below: Iterable[str] = ()) -> Seen:
         """Look at single paths, and at everything below directories ("" for all)."""
-        look = Look(self)
+        look = Look(self, set_adrift(self.tree) if self._fresh else ())
+        self._fresh = False
         for path in below:
             look.below(path)
         for path in paths:

@@ -33,6 +33,7 @@ class Remote:
         before, after = _read(key, event.before), self._after(event)
         if event.after.data is not None and event.mine is None:
             self.keep_body(event.after.data)
+        self._recall(key, before)
         if event.mine is not None:
             self._acknowledged(event.mine, event.before, before, after)
             now = record.remote.get(key)
@@ -46,6 +47,12 @@ class Remote:
         self._agenda.touch(key)
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
+
+    def _recall(self, key: str, before: Entry | None) -> None:
+        """What is here without a base, but just as the server had it, was agreed: a crash came before that was recorded."""
+        local = self._record.local.get(key)
+        if before is not None and local is not None and key not in self._record.base and local.same(before):
+            self._record.set_base(before)
 
     def _after(self, event: Updated) -> Entry | None:
         """The entry in that version. The record may be further: all of a message is in it before the first version is told."""

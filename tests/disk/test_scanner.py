@@ -200,3 +200,21 @@ def test_what_is_ignored_from_now_on_is_no_entry_any_more(folder: Folder) -> Non
     folder.scanner.look(["a", "ignored"])
     assert key not in folder.scanner.tree
     assert folder.tree == {"b": Kind.FILE}
+
+
+def test_entries_that_a_crash_left_at_one_place_are_each_recognized_where_they_are(folder: Folder) -> None:
+    """Of a swap only one half was recorded: the tree has both at one place, or each directory inside the other."""
+    folder.user.make_dir("x")
+    folder.user.write("x/one", b"1")
+    folder.user.make_dir("x/y")
+    folder.user.write("x/y/two", b"2")
+    folder.look_everywhere()
+    a, b, x, y = (folder.key(path) for path in ("a", "b", "x", "x/y"))
+    tree = folder.scanner.tree
+    tree.put(replace(tree.get(b), name="a"))
+    tree.put(replace(tree.get(x), parent=y))
+    again = Scanner(folder.disk, tree, folder.scanner.ignored, folder._choose_key)
+    again.stats = folder.scanner.stats
+    again.look((), ("",))
+    assert [folder.key(path) for path in ("a", "b", "x", "x/y")] == [a, b, x, y]
+    assert folder.tree == folder.on_disk

@@ -35,3 +35,17 @@ def test_an_acknowledgement_that_comes_with_a_later_change_agrees_to_no_more_tha
     assert one.user.tree() == two.user.tree() == {"f": b"one, and two"}
     writes = [message for message in one.sent if message.startswith("0:c:")]
     assert len(writes) == 1, "what the other machine wrote was taken for agreed, and our own version sent over it"
+
+
+def test_what_was_here_just_as_the_server_had_it_was_agreed_even_if_a_crash_kept_that_from_the_record(
+    world: World,
+) -> None:
+    one, two = world.machines
+    one.user.write("f", b"one")
+    world.settle()
+    key = one.record.local.find("f")
+    assert key is not None
+    one.record.drop_base(key)
+    two.user.write("f", b"two")
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"f": b"two"}

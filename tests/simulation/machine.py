@@ -75,6 +75,7 @@ class Machine:
 
     def start(self) -> None:
         self.inbox.clear()
+        self.fresh = True
         self.due: float | None = self.time.now
         self.link = MemoryLink()
         self._socket: Socket | None = None
@@ -156,6 +157,7 @@ class Machine:
     def _round(self) -> bool:
         self.take_in()
         wait = self.engine.work()
+        self.fresh = False
         self.due = None if wait is None else self.time.now + wait
         return False
 

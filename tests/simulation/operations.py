@@ -205,7 +205,7 @@ class Users:
     def swap(self, machine: Machine, one: int, two: int) -> None:
         """Two things change places."""
         first, second = self._any(machine.user, one), self._any(machine.user, two)
-        if first is None or second is None or first == second:
+        if first is None or second is None or first == second or "swapping" in machine.user.tree():
             return
         if first.startswith(second + "/") or second.startswith(first + "/"):
             return

@@ -46,7 +46,9 @@ def knows_its_disk(machine: Machine) -> None:
 
 
 def is_well_formed(machine: Machine) -> None:
-    """What a daemon takes for its disk could be one, at any time."""
+    """What a daemon takes for its disk could be one, whenever it has looked."""
+    if machine.fresh:
+        return
     tree = machine.record.local
     for key in tree:
         entry = tree.get(key)
