@@ -80,10 +80,12 @@ class Remote:
             self._save_overtaken(ghost.version, before, after, base)
         if after is None:
             record.drop_base(sent.key)
-        elif base is None or before is None:
+        elif before is None:
             record.set_base(after)
-        else:
+        elif base is not None:
             record.set_base(_advance(base, before, after))
+        elif _is_settled(record.local.get(sent.key), before, after):
+            record.set_base(after)
 
     def _save_overtaken(self, version: int, theirs: Entry, ours: Entry | None, base: Entry | None) -> None:
         if theirs.kind is Kind.DIR or (ours is not None and ours.same_content(theirs)):
@@ -101,6 +103,12 @@ def _read(key: str, ghost: Ghost | None) -> Entry | None:
         return to_entry(key, ghost.data)
     except ContentError:
         return None
+
+
+def _is_settled(local: Entry | None, before: Entry, after: Entry) -> bool:
+    """Of what was never agreed, whether our change says all of it: if it only gave it another place, its content may not even
+    have arrived here yet, or be another one."""
+    return local is not None and (local.same_content(after) or not before.same_content(after))
 
 
 def _advance(base: Entry, before: Entry, after: Entry) -> Entry:

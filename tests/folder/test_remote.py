@@ -49,3 +49,18 @@ def test_what_was_here_just_as_the_server_had_it_was_agreed_even_if_a_crash_kept
     two.user.write("f", b"two")
     world.settle()
     assert one.user.tree() == two.user.tree() == {"f": b"two"}
+
+
+def test_what_we_moved_on_the_server_before_it_was_here_is_not_taken_for_deleted(world: World) -> None:
+    """A directory renamed here meets another of its name there, and both become one: with it goes a file not fetched yet."""
+    one, two = world.machines
+    one.user.make_dir("d")
+    world.settle()
+    two.user.rename("d", "c")
+    one.user.make_dir("c")
+    one.user.write("c/a", b"1")
+    one.user.write("d/b", b"2")
+    two.watcher.deliver()
+    two.work()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"c": None, "c/a": b"1", "c/b": b"2"}
