@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Callable
 
 from ssyncd.disk.base import Stat
 from ssyncd.disk.calls import Calls
@@ -137,7 +138,7 @@ class Mover:
         if not self._proves(aside, expected):
             self._put_back(aside, place)
             raise ChangedError(place.path, "a program is writing it")
-        self._calls.unlink(self._calls.stage, aside)
+        self._end(self._calls.unlink, aside, place)
 
     def _remove_dir(self, place: Place, aside: str, expected: Stat) -> None:
         if self._calls.scan(place.path):
@@ -148,8 +149,12 @@ class Mover:
             # A read-only directory cannot change its parent, but an empty one can be removed where it is.
             self._calls.rmdir(place.parent, place.name)
             return
+        self._end(self._calls.rmdir, aside, place)
+
+    def _end(self, remove: Callable[[int, str], None], aside: str, place: Place) -> None:
+        """What cannot be removed goes back: its directory may be next, and then there is no place for it any more."""
         try:
-            self._calls.rmdir(self._calls.stage, aside)
+            remove(self._calls.stage, aside)
         except OSError:
             self._put_back(aside, place)
             raise
