@@ -203,7 +203,10 @@ class MemoryCalls:
             self.files.change(node, mode=mode)
 
     def rename(self, source: int, name: str, target: int, new_name: str, /) -> None:
-        with self._call("rename", source, name, changes=True) as node:
+        # Of the two places, the one that is a user's.
+        told = (target, new_name) if source == self.stage else (source, name)
+        with self._call("rename", *told, changes=True):
+            node = self._node(source)
             moved, to = self.files.child(node, name), self._node(target)
             self._refuse_taken(to, new_name)
             if self._inside(to, moved):
@@ -227,8 +230,9 @@ class MemoryCalls:
         return at is not None
 
     def exchange(self, one: int, name: str, other: int, other_name: str, /) -> None:
-        with self._call("exchange", one, name, changes=True) as node:
-            to = self._node(other)
+        told = (other, other_name) if one == self.stage else (one, name)
+        with self._call("exchange", *told, changes=True):
+            node, to = self._node(one), self._node(other)
             first, second = self.files.child(node, name), self.files.child(to, other_name)
             self.files.enter(node, name, None)
             self.files.enter(to, other_name, first)

@@ -37,8 +37,6 @@ class Applier:
         self.agenda = agenda
         self.merging = Merging(record, disk, supply, local.settings.text_merge)
         self._disk = disk
-        self.unflushed = False
-        """Whether the disk was changed since this was reset."""
         self._parking = Parking(record, disk)
         self._doers: dict[type, Callable[..., None]] = {
             Rekey: self._rekey,
@@ -166,7 +164,6 @@ class Applier:
     def _done(self, entry: Entry, stat: Stat) -> None:
         before = self.record.local.get(entry.key)
         self.local.scanner.done(entry, stat)
-        self.unflushed = True
         self.record.looked([entry.key])
         if before is None or before.place != entry.place:
             touch_around(self.agenda, self.record, entry.key, before, entry)
@@ -292,7 +289,6 @@ class Applier:
             self.local.scanner.gone(key)
             self.agenda.touch(key)
             touch_around(self.agenda, self.record, key, before)
-        self.unflushed = True
         self._based(step.key, entry)
 
     def _unpark_all(self) -> None:

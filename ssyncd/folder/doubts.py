@@ -2,7 +2,8 @@
 
 After an index, whatever is not as our ghosts had it may be news, or the past. The version we had tells: a server that still has
 it in its history has gone on from there. One that has not never heard of what was agreed since, so nothing may be deleted or
-replaced here for its sake: what it lacks is new to it, and where it is older ours is an edit of that.
+replaced here for its sake: what it lacks is new to it, and where it is as it once was ours is an edit of that. What it was given
+since it was put back is neither, and is kept beside ours.
 """
 
 import logging
@@ -45,11 +46,15 @@ class Doubts:
         if base is None or before is None or before.data is None or key in self._doubts:
             return
         self._doubts[key] = _Doubt(before, base)
-        if remote is not None and event.after.version < before.version:
+        if remote is not None and self._was_ours(remote, base, event.after.version, before.version):
             record.set_base(remote)
         else:
             record.drop_base(key)
         self._ask(key, before.version)
+
+    def _was_ours(self, remote: Entry, base: Entry, version: int, before: int) -> bool:
+        """Whether what the server shows is our own past."""
+        return version < before and (remote.same_content(base) or self._record.held(remote.key, version, remote))
 
     def arrived(self, event: VersionArrived) -> bool:
         """Whether this answer was for us."""

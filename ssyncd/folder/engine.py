@@ -316,10 +316,11 @@ class Engine:
 
     def _commit(self) -> None:
         try:
-            if self.applier.unflushed:
-                # What the base says must be on the disk before the base says it (design section 6).
+            if self.record.unflushed:
+                # What the base says must be on the disk before the base says it (design section 6): what we wrote, and what a
+                # user wrote and the server has. Else what a power cut takes from this disk would look deleted.
                 self.edge.disk.flush()
-                self.applier.unflushed = False
+                self.record.unflushed = False
             self.record.commit(self.edge.clock.wall())
         except (DiskError, StateError) as error:
             self._start_over(str(error))  # nothing may be sent that is not in the ledger

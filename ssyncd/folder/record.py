@@ -36,6 +36,8 @@ class Record:
         self.ghosts: dict[str, RemoteRow] = {}
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
         self.unusable: dict[str, str] = {}
+        self.unflushed = False
+        """Whether the base says more since this was reset than may be durable on the disk."""
         self.meta = database.meta()
         self._versions: dict[str, int] = {}
         self._sent = {row.ccid: row for row in database.sent()}
@@ -114,6 +116,7 @@ class Record:
                 self.unusable[key] = str(error)
                 entry, dead = last, last is None or (old is not None and old.dead)
         placed, mine = self._place(old, entry)
+        self._note_past(old, ghost.version)
         self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, entry or last))
 
     def _place(self, old: RemoteRow | None, entry: Entry | None) -> tuple[int, bool]:
@@ -128,6 +131,15 @@ class Record:
         self._placed += 1
         self.set_meta("placed", str(self._placed))
         return self._placed, False
+
+    def _note_past(self, old: RemoteRow | None, version: int) -> None:
+        if old is not None and old.version < version and not old.dead and old.entry and old.entry.content:
+            self._writes.past[old.key, old.version] = old.entry.content.hash
+
+    def held(self, key: str, version: int, entry: Entry) -> bool:
+        """Whether this file was known to hold just this in that version of the past."""
+        past = self._writes.past.get((key, version)) or self.database.past(key, version)
+        return entry.content is not None and entry.content.hash == past
 
     def _set_ghost(self, row: RemoteRow) -> None:
         self.ghosts[row.key] = row
@@ -161,6 +173,7 @@ class Record:
 
     def set_base(self, entry: Entry) -> None:
         self.base.put(entry)
+        self.unflushed = True
         self._base_touched.add(entry.key)
         row = self.ghosts.get(entry.key)
         if row is not None and not row.dead and row.entry is not None and row.entry.same_content(entry):
@@ -168,6 +181,7 @@ class Record:
 
     def drop_base(self, key: str) -> None:
         self.base.remove(key)
+        self.unflushed = True
         self._versions.pop(key, None)
         self._base_touched.add(key)
 

@@ -12,8 +12,11 @@ from ssyncd.disk.base import Stat
 from ssyncd.errors import StateCorruptError, StateError
 from ssyncd.planner.tree import Content, Entry, Kind
 
-VERSION = 1
-"""PRAGMA user_version of the schema."""
+VERSION = 2
+"""PRAGMA user_version of the schema; each only added tables to the one before."""
+
+KEPT_PAST = 100
+"""Versions of an object whose content's hash is kept."""
 
 
 class RemoteRow(NamedTuple):
@@ -60,9 +63,10 @@ class Writes:
     sent: dict[str, SentRow | None] = field(default_factory=dict)
     overtaken: dict[tuple[str, int], OvertakenRow | None] = field(default_factory=dict)
     chunks: dict[str, bytes | None] = field(default_factory=dict)
+    past: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return any((self.meta, self.remote, self.base, self.sent, self.overtaken, self.chunks))
+        return any((self.meta, self.remote, self.base, self.sent, self.overtaken, self.chunks, self.past))
 
 
 @contextmanager
@@ -95,11 +99,11 @@ class Database:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StateError(f"{self.path}: written by a newer ssyncd (schema {version}, this one knows {VERSION})")
-        if version == 0:
+        if version < VERSION:
             self._db.executescript("BEGIN;" + files("ssyncd.state").joinpath("schema.sql").read_text())
             self._db.execute(f"PRAGMA user_version={VERSION}")
             self._db.execute("COMMIT")
-        elif (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        if version and (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise StateCorruptError(f"{self.path}: {problem}")
 
     def close(self) -> None:
@@ -129,6 +133,11 @@ class Database:
             if row is not None:
                 columns = (bytes.fromhex(key), version, *_place(row.entry), *_facets(row.entry))
                 self._db.execute(f"INSERT INTO overtaken VALUES ({_marks(columns)})", columns)
+
+        for (key, version), hash in writes.past.items():
+            raw = bytes.fromhex(key)
+            self._db.execute("INSERT OR REPLACE INTO past VALUES (?,?,?)", (raw, version, bytes.fromhex(hash)))
+            self._db.execute("DELETE FROM past WHERE key=? AND version<=?", (raw, version - KEPT_PAST))
 
     def _write(self, table: str, key: str, rows: Iterable[tuple[Any, Any]], columns: Any) -> None:
         put, gone = [], []
@@ -173,6 +182,11 @@ class Database:
     def chunks(self, hash: str) -> bytes | None:
         found = list(self._rows("SELECT rows FROM chunks WHERE hash=?", (bytes.fromhex(hash),)))
         return found[0][0] if found else None
+
+    def past(self, key: str, version: int) -> str | None:
+        """The hash of what a file held in an earlier version."""
+        found = list(self._rows("SELECT hash FROM past WHERE key=? AND version=?", (bytes.fromhex(key), version)))
+        return found[0][0].hex() if found else None
 
     def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
         with _mapped(self.path):

@@ -2,13 +2,13 @@
 -- compared again. Keys, hashes and chunk ids are raw bytes; times are microseconds in `mtime`, nanoseconds in stat_*.
 
 -- cursor (cv of the remote tree), bucket, folder (identity of the root), placed (last order given), approvals, ...
-CREATE TABLE meta (
+CREATE TABLE IF NOT EXISTS meta (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
 -- The remote tree: the ghost of every object, deleted directories included (dead = 1; an orphan may need them).
-CREATE TABLE remote (
+CREATE TABLE IF NOT EXISTS remote (
     key BLOB PRIMARY KEY,
     version INTEGER NOT NULL,
     dead INTEGER NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE remote (
 ) WITHOUT ROWID;
 
 -- The base tree: what both sides agreed on last, and what lstat said of it then.
-CREATE TABLE base (
+CREATE TABLE IF NOT EXISTS base (
     key BLOB PRIMARY KEY,
     version INTEGER NOT NULL,         -- the server's version whose content this is
     same INTEGER NOT NULL,            -- 1: equal to the row of `remote`, facets left out here
@@ -31,14 +31,14 @@ CREATE TABLE base (
 ) WITHOUT ROWID;
 
 -- Changes we sent, by ccid: the server's broadcast of one of these is an acknowledgement (design section 2, "Echoes").
-CREATE TABLE sent (
+CREATE TABLE IF NOT EXISTS sent (
     ccid TEXT PRIMARY KEY,
     key BLOB NOT NULL,
     source INTEGER                    -- version the change was made from; NULL for a creation
 ) WITHOUT ROWID;
 
 -- Content versions our own change overtook (design section 4): to be saved as conflict copies.
-CREATE TABLE overtaken (
+CREATE TABLE IF NOT EXISTS overtaken (
     key BLOB NOT NULL,
     version INTEGER NOT NULL,
     parent BLOB NOT NULL, name TEXT NOT NULL,
@@ -48,7 +48,15 @@ CREATE TABLE overtaken (
 ) WITHOUT ROWID;
 
 -- The chunks of contents that are on this disk: (id 32 bytes, length 4 bytes big-endian) each, for reuse.
-CREATE TABLE chunks (
+CREATE TABLE IF NOT EXISTS chunks (
     hash BLOB PRIMARY KEY,
     rows BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- What files held in versions before the one in `remote`: a server restored from a backup shows one of these.
+CREATE TABLE IF NOT EXISTS past (
+    key BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (key, version)
 ) WITHOUT ROWID;

@@ -82,3 +82,26 @@ def test_what_was_deleted_stays_so_where_the_server_still_has_its_history(world:
     world.machines = [one, two]
     world.settle()
     assert trees(world) == [{"edited": b"second", "old": b"old"}] * 2
+
+
+def test_what_was_written_since_the_backup_was_put_back_is_kept_beside(world: World) -> None:
+    """The restored server's next version has the number of one that it had before, but it is nobody's past."""
+    one, two = world.machines
+    backup = world.server.storage.copy()
+    one.user.write("edited", b"second")
+    world.settle()
+    two.stop()
+    one.user.write("edited", b"third")
+    world.machines = [one]
+    world.settle()
+    one.stop()
+    world.restart_server(backup)
+    two.user.write("edited", b"another second")
+    two.start()
+    world.machines = [two]
+    world.settle()
+    one.start()
+    world.machines = [one, two]
+    world.settle()
+    assert trees(world)[0] == trees(world)[1]
+    assert {b"third", b"another second"} <= set(trees(world)[0].values())

@@ -1,0 +1,38 @@
+"""The engine on whole machines of a simulated world."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.world import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(2)
+    made.settle()
+    yield made
+    made.close()
+
+
+def test_what_a_power_cut_takes_from_the_disk_is_not_taken_for_deleted(world: World) -> None:
+    """A program writes without fsync, the server has it, and the power fails before the kernel has written it."""
+    one, two = world.machines
+    one.user.write("f", b"never made durable by who wrote it")
+    world.settle()
+    one.lose_power(0, False)
+    one.start()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"f": b"never made durable by who wrote it"}
+
+
+def test_a_deletion_that_a_power_cut_undoes_is_not_taken_for_a_new_file(world: World) -> None:
+    one, two = world.machines
+    one.user.write("f", b"bytes")
+    world.settle()
+    one.user.delete("f")
+    world.settle()
+    one.lose_power(0, False)
+    one.start()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {}
