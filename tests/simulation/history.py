@@ -165,7 +165,7 @@ class History:
     def _strike(self, machine: Machine, one: int, two: int) -> None:
         """The user acts on just what we are about to touch."""
         if not self.script.solo or machine is self.world.machines[0]:
-            machine.strike = one % 16, lambda path: self.users.hit(machine, path, two)
+            machine.strike = one % 16, one // 16 % 2 == 0, lambda path: self.users.hit(machine, path, two)
 
     def _die(self, machine: Machine, one: int, two: int) -> None:
         """The process, or the whole machine, ends in the middle of something."""
@@ -185,7 +185,8 @@ class History:
         ledger = self.users.ledger
         before = ledger.tokens(machine.user.tree())
         self._restart(machine, lambda: machine.lose_power(one % (machine.disk.unsynced + 1), two % 2 == 0))
-        ledger.forgiven |= before - ledger.tokens(machine.user.tree())
+        others = (ledger.tokens(other.user.tree()) for other in self.world.machines if other is not machine)
+        ledger.forgiven |= before.difference(ledger.tokens(machine.user.tree()), *others)
         ledger.contents.update(value for value in machine.user.tree().values() if isinstance(value, bytes))
 
     def _forget(self, machine: Machine, one: int, two: int) -> None:

@@ -65,9 +65,10 @@ class Machine:
         self.writes = 0
         self.sent: list[str] = []
         self.trace: list[str] = []
-        # What happens before the so-manyth call to come: anything; something to the path of the call; an error; the end.
+        # What happens before the so-manyth call to come: anything; something to the path of the call (which may have to be one
+        # that writes); an error; the end.
         self.ambush: tuple[int, Callable[[], None]] | None = None
-        self.strike: tuple[int, Callable[[str], None]] | None = None
+        self.strike: tuple[int, bool, Callable[[str], None]] | None = None
         self.failing: tuple[int, int] | None = None
         self.dying: tuple[int, Callable[[], None]] | None = None
         self._late: list[tuple[Socket, list[str]]] = []
@@ -108,6 +109,7 @@ class Machine:
 
         class Watched:
             chunks = staticmethod(database.chunks)
+            past = staticmethod(database.past)
 
             @staticmethod
             def write(writes: Any) -> None:
@@ -126,9 +128,9 @@ class Machine:
             self.dying = max(0, left - 1), end
             if not left:
                 raise Killed
-        if self.strike is not None and path and not path.startswith(OWN):
-            left, hit = self.strike
-            self.strike = (left - 1, hit) if left else None
+        if self.strike is not None and path and not path.startswith(OWN) and (not self.strike[1] or call in WRITES):
+            left, only_writes, hit = self.strike
+            self.strike = (left - 1, only_writes, hit) if left else None
             if not left:
                 hit(path)
         if self.ambush is not None:

@@ -152,8 +152,7 @@ class Users:
             if not isinstance(tree[target], bytes) or not isinstance(tree[source], bytes):
                 return
             self.ledger.forgive(user.read(target))
-            # To a machine that has not heard of it, these bytes are another file's: both keep them.
-            self.ledger.moved_over.add(user.read(source))
+            self._note_moved_over(user, source)
         user.rename(source, target)
 
     def rename_dir(self, machine: Machine, one: int, two: int) -> None:
@@ -210,6 +209,17 @@ class Users:
         if first.startswith(second + "/") or second.startswith(first + "/"):
             return
         aside = "swapping"
+        self._note_moved_over(machine.user, first, second)
         machine.user.rename(first, aside)
         machine.user.rename(second, first)
         machine.user.rename(aside, second)
+
+    def _note_moved_over(self, user: User, *paths: str) -> None:
+        """A file whose name another file takes is edited, as anybody else sees it: the bytes are in two entries for a while."""
+        tree = user.tree()
+        for path in paths:
+            self.ledger.moved_over.update(
+                value
+                for below, value in tree.items()
+                if isinstance(value, bytes) and f"{below}/".startswith(f"{path}/")
+            )

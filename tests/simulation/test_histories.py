@@ -18,7 +18,6 @@ def test_histories_of_fixed_seeds_end_well(first: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="about one history in some thousands makes a conflict copy too many")
 def test_histories_of_fresh_seeds_end_well() -> None:
     first = random.SystemRandom().randrange(1 << 30)
     print(f"seeds {first} to {first + MANY - 1}")
