@@ -1,9 +1,7 @@
 """RealDisk: the folder on a real disk."""
 
 import errno
-import fcntl
 import os
-import signal
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -162,21 +160,14 @@ class RealCalls:
         os.rmdir(name, dir_fd=directory)
 
     def being_written(self, directory: int, name: str, /) -> bool:
-        """A read lease is refused with EAGAIN as long as anybody has the file open for writing (fcntl(2), "Leases")."""
         try:
             handle = os.open(name, _READ, dir_fd=directory)
         except OSError:
             return False
         try:
-            # Who opens the file while we hold the lease makes the kernel signal us; SIGIO would end the process, SIGURG not.
-            fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
-            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            # EACCES: a file of another user; EINVAL: no regular file, or a file system without leases.
-            return error.errno == errno.EAGAIN
+            return system.has_writer(handle) or False
         finally:
             os.close(handle)
-        return False
 
     def sync(self) -> None:
         system.sync_filesystem(self.root)

@@ -6,7 +6,9 @@ with the same promise, or `has_rename2` is False and the caller finds its own.
 
 import ctypes
 import errno
+import fcntl
 import os
+import signal
 import stat
 import sys
 from typing import Any
@@ -62,6 +64,22 @@ def sync_filesystem(handle: int) -> None:
         os.sync()
     elif _syncfs(handle):
         raise _failure("")
+
+
+def has_writer(handle: int) -> bool | None:
+    """Whether a program has this file open for writing; None where the system cannot tell.
+
+    A read lease is refused with EAGAIN as long as anybody has (fcntl(2), "Leases").
+    """
+    try:
+        # Who opens the file while we hold the lease makes the kernel signal us; SIGIO would end the process, SIGURG not.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        # EACCES: a file of another user; EINVAL: no regular file, or a file system without leases.
+        return True if error.errno == errno.EAGAIN else None
+    return False
 
 
 def open_beneath(root: int, path: str, flags: int) -> int:

@@ -6,11 +6,12 @@ table of watches is true again, so a hint never names a place a directory had be
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssyncd.disk import inotify
+from ssyncd.disk import inotify, system
 from ssyncd.disk.base import Deliver, Hint, Rescan, Touched
 from ssyncd.disk.faults import OWN
 from ssyncd.disk.inotify import Event, Inotify
@@ -181,18 +182,22 @@ class DiskWatcher:
                 batch.structure[place] = None
             batch.touched[place] = False
             return
-        batch.touched[place] = self._note_writing(place, mask)
+        self._note_writing(batch, place, mask)
+        batch.touched[place] = place in self._writing
 
-    def _note_writing(self, place: Place, mask: int) -> bool:
+    def _note_writing(self, batch: "_Batch", place: Place, mask: int) -> None:
         """Whether a program seems to have the file open for writing. Opening is not told (a reader's would be too), so it
-        counts from the first bytes, or from the file's creation if it is one that is still to be closed."""
-        if mask & inotify.MODIFY or (mask & inotify.CREATE and self._was_opened(place)):
+        counts from the first bytes, or from the file's creation if it is still open after this batch."""
+        if mask & inotify.MODIFY:
             self._writing.add(place)
         elif not mask & inotify.ATTRIB:
             self._writing.discard(place)
-        return place in self._writing
+        if mask & inotify.CREATE:
+            batch.created[place] = None
+        elif not mask & inotify.ATTRIB:
+            batch.created.pop(place, None)
 
-    def _was_opened(self, place: Place) -> bool:
+    def _is_open(self, place: Place) -> bool:
         """Links, sockets and second names are made without opening, and no close will follow."""
         assert self._watches is not None
         path = self._watches.path(place)
@@ -200,9 +205,16 @@ class DiskWatcher:
             return False
         try:
             found = os.lstat(path, dir_fd=self._handle)
+            if not stat.S_ISREG(found.st_mode):
+                return False
+            handle = system.open_beneath(self._handle, path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
             return False
-        return (found.st_mode & 0o170000) == 0o100000 and found.st_nlink == 1
+        try:
+            has_writer = system.has_writer(handle)
+        finally:
+            os.close(handle)
+        return found.st_nlink == 1 if has_writer is None else has_writer
 
     def _note_root(self, mask: int, name: str) -> list[Hint]:
         """Of the root itself, or of our own directory in it."""
@@ -251,6 +263,9 @@ class DiskWatcher:
                 batch.touched.setdefault(place, False)
             fresh = watches.settle(batch.structure)
             self._writing = {place for place in self._writing if place[0].path(watches.root) is not None}
+        for place in filter(self._is_open, batch.created):
+            self._writing.add(place)
+            batch.touched[place] = True
         hints = batch.rescans
         new = set(fresh)
         for place, writing in batch.touched.items():
@@ -263,9 +278,10 @@ class DiskWatcher:
 class _Batch:
     """What one read of the queue has told so far, by place: the last word on each counts."""
 
-    __slots__ = ("rescans", "structure", "touched")
+    __slots__ = ("created", "rescans", "structure", "touched")
 
     def __init__(self, rescans: list[Hint] | None = None) -> None:
         self.rescans = rescans or []
         self.structure: dict[Place, None] = {}
+        self.created: dict[Place, None] = {}
         self.touched: dict[Place, bool] = {}
