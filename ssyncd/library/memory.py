@@ -103,7 +103,7 @@ class Memory:
         self._ghosts[key] = self.writes.ghosts[key] = ghost
 
     def keys(self) -> Iterable[str]:
-        return [key for key, ghost in self._ghosts.items() if ghost.data is not None]
+        return [key for key, ghost in self._ghosts.items() if ghost.version]
 
     def sent(self) -> Iterable[Sent]:
         return list(self._sent.values())

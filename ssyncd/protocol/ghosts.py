@@ -41,7 +41,7 @@ class GhostStore(Protocol):
     def put(self, key: str, ghost: Ghost) -> None: ...
 
     def keys(self) -> Iterable[str]:
-        """Live ones, tombstones left out."""
+        """Of live ones, and of tombstones that have a version."""
 
     def sent(self) -> Iterable[Sent]:
         """In the order they were added."""
@@ -67,7 +67,7 @@ class MemoryGhosts:
         self._ghosts[key] = ghost
 
     def keys(self) -> Iterable[str]:
-        return [key for key, ghost in self._ghosts.items() if ghost.data is not None]
+        return [key for key, ghost in self._ghosts.items() if ghost.version]
 
     def sent(self) -> Iterable[Sent]:
         return list(self._sent.values())

@@ -71,15 +71,20 @@ class Intake:
             self._put(entry.key, ghost, Ghost(entry.version, entry.data), None, events)
 
     def unlisted(self, listed: Container[str]) -> list[tuple[str, int]]:
-        """Live ghosts with none of these keys, and their versions."""
+        """Ghosts with none of these keys, and their versions."""
         keys = [key for key in self._store.keys() if key not in listed]  # noqa: SIM118 - no dict
         return [(key, ghost.version) for key in keys if (ghost := self._store.get(key)) is not None]
 
     def bury(self, unlisted: Iterable[tuple[str, int]], events: list[Event]) -> None:
-        """Make these ghosts tombstones, unless something newer came for them."""
+        """Make these ghosts tombstones, unless something newer came for them. The versions of those that are tombstones already
+        count no longer: a server that was put back from a backup may give them again."""
         for key, version in unlisted:
             ghost = self._store.get(key)
-            if ghost is not None and ghost.data is not None and ghost.version == version and key not in self._held:
+            if ghost is None or ghost.version != version or key in self._held:
+                continue
+            if ghost.data is None:
+                self._store.put(key, Ghost(0, None))
+            else:
                 self._put(key, ghost, Ghost(0, None), None, events)
 
     def answer(self, answer: VersionAnswer, events: list[Event]) -> bool:

@@ -120,7 +120,7 @@ def test_what_a_complete_index_lacks_becomes_a_tombstone():
     assert client.store.get("gone").data is not None
     events = client.hear(IndexPage((IndexEntry("l", 1, {}),), "cv"))
     assert Updated("gone", Ghost(4, {"a": 1}), Ghost(0, None), None, "") in events
-    assert client.store.get("dead") == Ghost(4, None)
+    assert client.store.get("dead") == Ghost(0, None)
 
 
 def test_a_wiped_server_may_count_a_key_from_one_again():
@@ -132,6 +132,16 @@ def test_a_wiped_server_may_count_a_key_from_one_again():
     (event,) = client.hear(Changes((change("k", 1, ccids=("c1",)),)))
     assert event.mine.ccid == "c1"
     assert client.store.get("k") == Ghost(1, {"a": 1})
+
+
+def test_what_was_deleted_may_be_made_again_with_a_version_it_had_before():
+    """By another client of a server that was put back from a backup of before all that."""
+    client = Client()
+    client.store.put("k", Ghost(2, None))
+    client.connect()
+    client.hear(IndexPage((), "cv"))
+    client.hear(Changes((change("k", 1, ADD),)))
+    assert client.store.get("k").data == {"a": 1}
 
 
 def test_changes_during_the_index_are_taken_after_it():

@@ -56,7 +56,8 @@ class Device:
             assert {key: data for key, data in self.told.items() if data is not None} == self.known()
 
     def known(self):
-        return {key: self.store.get(key).data for key in self.store.keys()}  # noqa: SIM118 - no dict
+        ghosts = {key: self.store.get(key) for key in self.store.keys()}  # noqa: SIM118 - no dict
+        return {key: ghost.data for key, ghost in ghosts.items() if ghost.data is not None}
 
     def note(self, event):
         if isinstance(event, Updated):
