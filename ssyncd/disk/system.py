@@ -66,6 +66,15 @@ def sync_filesystem(handle: int) -> None:
         raise _failure("")
 
 
+def boot() -> str:
+    """Names this run of the operating system (proc_sys_kernel(5)); "" where it has no name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def has_writer(handle: int) -> bool | None:
     """Whether a program has this file open for writing; None where the system cannot tell.
 

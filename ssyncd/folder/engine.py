@@ -57,6 +57,8 @@ class Edge:
     transfers: Transfers
     random_key: Callable[[], str]
     clock: Clock = field(default_factory=Clock)
+    boot: str = ""
+    """Names this run of the operating system; "" where it has no name."""
 
 
 class Engine:
@@ -122,6 +124,9 @@ class Engine:
         if folder is not None and folder != self.edge.disk.identity and len(self.record.base):
             raise RootError("this is not the folder that was synced before: its marker is missing or another's")
         self.record.set_meta("folder", self.edge.disk.identity)
+        if self.record.meta.get("boot", "") != self.edge.boot:
+            self.record.doubt_sent()
+            self.record.set_meta("boot", self.edge.boot)
         self.agenda.look_below("", "start")
         self.agenda.touch_all([*self.record.base, *self.record.remote])
 
@@ -146,7 +151,7 @@ class Engine:
             self._plan(now)
         if self.online:
             self._send()
-        self._commit()
+        self.commit()
         self._flush()
         return self._until_next()
 
@@ -300,6 +305,8 @@ class Engine:
     def _apply(self, made: Plan) -> None:
         if not made.steps:
             return
+        # What we know of the server comes first: after a crash, what is here just as the server had it is known as agreed.
+        self.commit()
         done = self.applier.apply(made.steps)
         if done:
             self._moved_on = True
@@ -314,7 +321,8 @@ class Engine:
         if self.caught_up and not self.paused and self.settings.direction is Direction.BOTH:
             self.sender.send()
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Write what changed, and what it says of the disk has to be durable before."""
         try:
             if self.record.unflushed:
                 # What the base says must be on the disk before the base says it (design section 6): what we wrote, and what a

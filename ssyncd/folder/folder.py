@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ssyncd import __version__
+from ssyncd.disk import system
 from ssyncd.disk.real import RealDisk
 from ssyncd.disk.watcher import DiskWatcher
 from ssyncd.errors import BusyError, NetworkError, RootError, SsyncdError, StateCorruptError
@@ -227,7 +228,7 @@ class Folder:
         connection = WebSocketConnection(
             websocket_url(self.account.url, self.account.app), trust=Trust(self.settings.ca_file)
         )
-        edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16))
+        edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16), boot=system.boot())
         engine = Engine(self.settings, edge, record, self._init(record), extensions.window)
         watcher = DiskWatcher(self.settings.path)
         try:
@@ -274,7 +275,7 @@ class Folder:
             try:
                 for item in self._inbox.take(wait):
                     if isinstance(item, _Stop):
-                        engine.record.commit()
+                        engine.commit()
                         return
                     if isinstance(item, _Ask):
                         answers.append(_answer(engine, item))

@@ -41,6 +41,7 @@ class Record:
         self.meta = database.meta()
         self._versions: dict[str, int] = {}
         self._sent = {row.ccid: row for row in database.sent()}
+        self._doubtful = set[str]()
         self._placed = int(self.meta.get("placed", "0"))
         self._writes = Writes()
         self._base_touched: set[str] = set()
@@ -57,8 +58,7 @@ class Record:
             key = base.entry.key
             self.base.put(base.entry)
             self._versions[key] = base.version
-            # The disk as it was; the first look finds what has changed since, and reads whatever has no stat.
-            self.local.put(base.entry if base.stat is not None else replace(base.entry, content=None))
+            self.local.put(_as_it_was(base))
             if base.stat is not None:
                 self.stats[key] = base.stat
                 if (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime) >= sure:
@@ -157,10 +157,18 @@ class Record:
             self._set_ghost(row._replace(mine=True))
 
     def keys(self) -> Iterable[str]:
-        return [key for key, row in self.ghosts.items() if not row.dead]
+        return [key for key, row in self.ghosts.items() if row.version]
 
     def sent(self) -> Iterable[Sent]:
         return [Sent(row.ccid, row.key, row.source, None) for row in self._sent.values()]
+
+    def doubt_sent(self) -> None:
+        """The system was started anew since these were sent: if that was a power cut, what we sent may not be on the disk any
+        more, and what is there instead no user has written."""
+        self._doubtful = set(self._sent)
+
+    def is_doubtful(self, ccid: str) -> bool:
+        return ccid in self._doubtful
 
     def add_sent(self, sent: Sent) -> None:
         self._sent[sent.ccid] = self._writes.sent[sent.ccid] = SentRow(sent.ccid, sent.key, sent.source)
@@ -241,3 +249,13 @@ class Record:
         )
         stat = self.stats.get(key) if unchanged else None
         return BaseRow(entry, stat, self._versions.get(key, 0), entry is self.remote.get(key))
+
+
+def _as_it_was(base: BaseRow) -> Entry:
+    """The local entry at the last look; the first one from now on finds what has changed since, and reads what has no stat."""
+    entry, stat = base.entry, base.stat
+    if stat is None:
+        return replace(entry, content=None)
+    if entry.kind is Kind.FILE and stat.exec != entry.exec:
+        return replace(entry, exec=stat.exec)
+    return entry

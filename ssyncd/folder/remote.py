@@ -78,13 +78,16 @@ class Remote:
         overtook = before is not None and ghost is not None and ghost.version > (sent.source or 0)
         if overtook and before is not None and ghost is not None:
             self._save_overtaken(ghost.version, before, after, base)
+        local = record.local.get(sent.key)
+        if record.is_doubtful(sent.ccid) and not (local is after or (after is not None and after.same(local))):
+            return
         if after is None:
             record.drop_base(sent.key)
         elif before is None:
             record.set_base(after)
         elif base is not None:
             record.set_base(_advance(base, before, after))
-        elif _is_settled(record.local.get(sent.key), before, after):
+        elif _is_settled(local, before, after):
             record.set_base(after)
 
     def _save_overtaken(self, version: int, theirs: Entry, ours: Entry | None, base: Entry | None) -> None:

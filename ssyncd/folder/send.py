@@ -42,6 +42,8 @@ class Sender:
         self._agenda = agenda
         self._uploaded: dict[str, None] = {}
         self._repairs: dict[str, float] = {}
+        # Of what is in flight, the directory it will be in.
+        self._coming: dict[str, str] = {}
 
     def replace(self, keys: set[str], sends: list[Send | SendDelete]) -> None:
         """These keys were planned again: what was pending for them is replaced."""
@@ -79,9 +81,17 @@ class Sender:
             return (
                 not parent or self.channel.busy(parent) or (parent in self.record.remote and parent not in self.pending)
             )
+        if self._is_coming_into(send.key):
+            return False
         above = self._above(send.key)
         inside = self.record.remote.children(send.key)
         return all(self.channel.busy(child) or child in above for child in inside)
+
+    def _is_coming_into(self, directory: str) -> bool:
+        """Whether something is on its way into this directory, and will have to be deleted before it."""
+        if self._coming:
+            self._coming = {key: parent for key, parent in self._coming.items() if self.channel.busy(key)}
+        return directory in self._coming.values()
 
     def _above(self, key: str) -> set[str]:
         """The directories on the way up: hostile ones can be inside each other, and would wait for each other for ever."""
@@ -107,6 +117,7 @@ class Sender:
         if diff:
             source = None if remote is None or ghost is None else ghost.version
             self.channel.submit(key, diff, source, self.random_key(), keep=False)
+            self._coming[key] = entry.parent
         return True
 
     def _body(self, key: str, entry: Entry) -> Body | None:

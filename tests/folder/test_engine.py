@@ -36,3 +36,32 @@ def test_a_deletion_that_a_power_cut_undoes_is_not_taken_for_a_new_file(world: W
     one.start()
     world.settle()
     assert one.user.tree() == two.user.tree() == {}
+
+
+def test_an_exec_bit_that_was_seen_but_not_sent_when_the_process_was_killed_is_sent_after_it(world: World) -> None:
+    one, two = world.machines
+    one.user.write("f", b"bytes")
+    world.settle()
+    one.user.set_exec("f", True)
+    one.watcher.deliver()
+    one.engine.caught_up = False
+    one.work()
+    one.kill()
+    one.start()
+    world.settle()
+    assert one.tree() == two.tree() == {"f": (b"bytes", True)}
+
+
+def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_replace_it(world: World) -> None:
+    """The name has survived but not the bytes, and the acknowledgement comes after the machine is up again."""
+    one, two = world.machines
+    one.user.write("f", b"never made durable by who wrote it")
+    one.watcher.deliver()
+    one.work()
+    one.serve()
+    one.lose_power(9, False)
+    assert one.user.tree() == {"f": b""}
+    one.start()
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert b"never made durable by who wrote it" in one.user.tree().values()

@@ -40,3 +40,24 @@ def test_a_change_that_the_server_finds_without_effect_is_not_sent_again_and_aga
         world.time.now += 0.001
     assert len([message for message in two.sent if message.startswith("0:c:")]) < 10
     world.close()
+
+
+def test_a_directory_is_not_deleted_while_something_is_on_its_way_into_it() -> None:
+    """Another machine would take the deleted directory back for the sake of what comes into it."""
+    world = World(2)
+    one, two = world.machines
+    one.user.make_dir("a")
+    world.settle()
+    one.user.write("a/b", b"one")
+    one.watcher.deliver()
+    one.work()
+    one.serve()
+    one.user.delete("a")
+    one.user.write("a", b"two")
+    one.watcher.deliver(9)
+    for _ in range(3):
+        one.work()
+        one.serve()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"a": b"two"}
+    world.close()

@@ -217,12 +217,11 @@ class History:
         oracles.nothing_is_lost(world, ledger)
         if not self.restored and not {"forget", "kill", "power", "die"} & set(self.script.faults):
             oracles.one_copy_each(world, ledger)
-        if self.script.solo and not self.restored and "forget" not in self.script.faults:
+        # A power cut is like another user: it writes, deletes and takes back. And what a machine had just put in place when it
+        # died is new to it afterwards, and comes back if it was deleted meanwhile.
+        if self.script.solo and not self.restored and not {"forget", "power", "die"} & set(self.script.faults):
             oracles.no_conflict(world)
-            # What a machine had just put in place when it died is new to it afterwards, and comes back if it was deleted
-            # meanwhile.
-            if not {"power", "die"} & set(self.script.faults):
-                oracles.is_what_the_user_left(world.machines[0], self.left)
+            oracles.is_what_the_user_left(world.machines[0], self.left)
         for machine in world.machines:
             oracles.knows_its_disk(machine)
         oracles.stays_quiet(world)

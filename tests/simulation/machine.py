@@ -71,6 +71,7 @@ class Machine:
         self.strike: tuple[int, bool, Callable[[str], None]] | None = None
         self.failing: tuple[int, int] | None = None
         self.dying: tuple[int, Callable[[], None]] | None = None
+        self._boots = 0
         self._late: list[tuple[Socket, list[str]]] = []
         self.start()
 
@@ -91,6 +92,7 @@ class Machine:
             self.transfers,
             self.new_id,
             Clock(self.time.monotonic, self.time.wall),
+            f"boot {self._boots}",
         )
         init = Init("folder", SECRET, "ssyncd", f"client-{self.name}")
         self.engine = Engine(settings, edge, self.record, init, 100)
@@ -216,7 +218,7 @@ class Machine:
 
     def stop(self) -> None:
         """As `Folder` does."""
-        self.engine.record.commit()
+        self.engine.commit()
         self.kill()
 
     def kill(self) -> None:
@@ -226,6 +228,7 @@ class Machine:
 
     def lose_power(self, keep: int, keep_data: bool) -> None:
         self._leave()
+        self._boots += 1
         self.disk.crash(keep, keep_data)
 
     def _leave(self) -> None:
