@@ -42,8 +42,10 @@ async def health(request: web.Request) -> web.Response:
 
 async def about(request: web.Request) -> web.Response:
     """What this server has beyond plain Simperium."""
-    settings = services(request).settings
-    if settings.plain:
+    core = services(request)
+    app = core.applications.find(request.match_info["app"])
+    settings = core.settings
+    if settings.plain or app is None:
         raise RefusedError("not found", 404)
     limits = {
         "object": settings.object_limit,
@@ -51,5 +53,4 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    app = request.match_info["app"]
-    return as_json({"app": app, "server": f"ssyncd/{__version__}", "chunks": 1, "limits": limits})
+    return as_json({"app": app.id, "server": f"ssyncd/{__version__}", "chunks": 1, "limits": limits})

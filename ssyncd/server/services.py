@@ -9,10 +9,11 @@ from typing import ParamSpec, TypeVar
 
 from ssyncd.protocol.changes import ClientChange
 from ssyncd.server.accounts import Accounts
+from ssyncd.server.applications import Applications
 from ssyncd.server.blobs.base import Blobs
 from ssyncd.server.hub import Hub
 from ssyncd.server.settings import ServerSettings
-from ssyncd.server.storage.base import ChangeStorage, Token
+from ssyncd.server.storage.base import AccountStorage, ChangeStorage, Token
 from ssyncd.server.writer import Group, Outcome, Submission, Writer
 
 P = ParamSpec("P")
@@ -27,10 +28,13 @@ CARRIERS = 4
 class Services:
     """Made on the event loop. Tiny look-ups in the database are done there, everything longer in threads."""
 
-    def __init__(self, settings: ServerSettings, storage: ChangeStorage, accounts: Accounts, blobs: Blobs) -> None:
+    def __init__(
+        self, settings: ServerSettings, storage: ChangeStorage, accounts: AccountStorage, blobs: Blobs
+    ) -> None:
         self.settings = settings
         self.storage = storage
-        self.accounts = accounts
+        self.accounts = Accounts(accounts)
+        self.applications = Applications(accounts)
         self.blobs = blobs
         self.hub = Hub(storage)
         self.used: dict[bytes, int] = {}

@@ -126,16 +126,6 @@ def test_logout_ends_the_token_used(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
-def test_a_token_is_for_its_app_only(tmp_path: Path) -> None:
-    async def story(server: Running) -> None:
-        other = server.accounts.token("bob", "x", "Other")
-        assert (await server.call("GET", "/1/other/user", other)).status == 200
-        assert (await server.call("GET", "/1/OTHER/user", other)).status == 200
-        assert (await server.call("GET", "/1/ssyncd/user", other)).status == 401
-
-    told(tmp_path, story)
-
-
 def test_guessing_is_slowed_down_and_says_when_to_come_back(tmp_path: Path) -> None:
     async def story(server: Running) -> None:
         answers = [await sign_in(server, password="wrong") for _ in range(4)]

@@ -147,11 +147,19 @@ class ChangeStorage(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """`id` is 32 hex digits and survives a change of name."""
+class App(NamedTuple):
+    """An application: its id, lower case, and the API key that its clients show when somebody signs in."""
 
     id: str
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Of one application. `id` is 32 hex digits and survives a change of name."""
+
+    id: str
+    app: str
     name: str
     password_hash: str
 
@@ -171,15 +179,27 @@ class Token:
 
 
 class AccountStorage(Protocol):
-    """Users and tokens. Thread-safe, and several processes may use one database. StateError when the database fails."""
+    """Applications, users and tokens. Thread-safe, and several processes may use one database. StateError when the database
+    fails."""
+
+    def add_app(self, app: App, at: int) -> bool:
+        """False if there is one of this id."""
+
+    def app(self, id: str) -> App | None: ...
+
+    def apps(self) -> list[App]:
+        """Sorted by id."""
+
+    def remove_app(self, id: str) -> None:
+        """The application and its users, as `remove_user` does it."""
 
     def add_user(self, user: User, at: int) -> bool:
-        """False if the name is taken (case does not count)."""
+        """False if the name is taken in this application (case does not count)."""
 
-    def user(self, name: str) -> User | None: ...
+    def user(self, app: str, name: str) -> User | None: ...
 
-    def users(self) -> list[User]:
-        """Sorted by name."""
+    def users(self, app: str) -> list[User]:
+        """Of one application, sorted by name."""
 
     def set_password(self, user: str, password_hash: str) -> None: ...
 
@@ -193,8 +213,8 @@ class AccountStorage(Protocol):
 
     def token(self, digest: bytes) -> Token | None: ...
 
-    def tokens(self, user: str, app: str | None = None) -> list[Token]:
-        """Of one app, or of all, oldest first."""
+    def tokens(self, user: str) -> list[Token]:
+        """Oldest first."""
 
     def remove_tokens(self, digests: Iterable[bytes]) -> None: ...
 

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled, Token, User
+from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, App, Head, Listed, Retention, Row, Settled, Token, User
 
 
 class MemoryChanges:
@@ -156,39 +157,60 @@ class MemoryChanges:
 
 class MemoryAccounts:
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards both
+        self._lock = threading.Lock()  # guards all three
+        self._apps: dict[str, App] = {}
         self._users: dict[str, User] = {}
         self._tokens: dict[bytes, Token] = {}
 
+    def add_app(self, app: App, at: int) -> bool:  # noqa: ARG002 - only a database shows when
+        with self._lock:
+            return self._apps.setdefault(app.id, app) is app
+
+    def app(self, id: str) -> App | None:
+        with self._lock:
+            return self._apps.get(id)
+
+    def apps(self) -> list[App]:
+        with self._lock:
+            return sorted(self._apps.values())
+
+    def remove_app(self, id: str) -> None:
+        for user in self.users(id):
+            self.remove_user(user.id)
+        with self._lock:
+            self._apps.pop(id, None)
+
     def add_user(self, user: User, at: int) -> bool:  # noqa: ARG002 - only a database shows when
         with self._lock:
-            if self._by_name(user.name) is not None:
+            if self._by_name(user.app, user.name) is not None:
                 return False
             self._users[user.id] = user
             return True
 
-    def user(self, name: str) -> User | None:
+    def user(self, app: str, name: str) -> User | None:
         with self._lock:
-            return self._by_name(name)
+            return self._by_name(app, name)
 
-    def _by_name(self, name: str) -> User | None:
-        return next((user for user in self._users.values() if user.name.lower() == name.lower()), None)
+    def _by_name(self, app: str, name: str) -> User | None:
+        wanted = (app, name.lower())
+        return next((user for user in self._users.values() if (user.app, user.name.lower()) == wanted), None)
 
-    def users(self) -> list[User]:
+    def users(self, app: str) -> list[User]:
         with self._lock:
-            return sorted(self._users.values(), key=lambda user: user.name.lower())
+            mine = [user for user in self._users.values() if user.app == app]
+        return sorted(mine, key=lambda user: user.name.lower())
 
     def set_password(self, user: str, password_hash: str) -> None:
         with self._lock:
             if user in self._users:
-                self._users[user] = User(user, self._users[user].name, password_hash)
+                self._users[user] = replace(self._users[user], password_hash=password_hash)
 
     def rename(self, user: str, name: str) -> bool:
         with self._lock:
-            holder = self._by_name(name)
+            holder = self._by_name(self._users[user].app, name)
             if holder is not None and holder.id != user:
                 return False
-            self._users[user] = User(user, name, self._users[user].password_hash)
+            self._users[user] = replace(self._users[user], name=name)
             return True
 
     def remove_user(self, user: str) -> None:
@@ -204,9 +226,9 @@ class MemoryAccounts:
         with self._lock:
             return self._tokens.get(digest)
 
-    def tokens(self, user: str, app: str | None = None) -> list[Token]:
+    def tokens(self, user: str) -> list[Token]:
         with self._lock:
-            mine = [t for t in self._tokens.values() if t.user == user and app in (None, t.app)]
+            mine = [token for token in self._tokens.values() if token.user == user]
         return sorted(mine, key=lambda token: (token.created, token.digest))
 
     def remove_tokens(self, digests: Iterable[bytes]) -> None:
