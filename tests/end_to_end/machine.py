@@ -138,12 +138,13 @@ class Place:
 
 
 class Server(Place):
-    """`ssyncd serve` with one account, `anna`; it keeps its port over restarts."""
+    """`ssyncd serve` with one account, `anna`; it keeps its port over restarts. `plain`: it offers no extension."""
 
     user, password = "anna", "correct horse"
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, plain: bool = False) -> None:
         super().__init__(home, "server")
+        self._options = ("--plain",) if plain else ()
         self.data = home / "server"
         self.url = ""
         self.running: Running | None = None
@@ -151,7 +152,7 @@ class Server(Place):
 
     def start(self) -> None:
         listen = self.url.removeprefix("http://") or "127.0.0.1:0"
-        running = self.running = self.launch("serve", "--listen", listen, "--data", str(self.data))
+        running = self.running = self.launch("serve", "--listen", listen, "--data", str(self.data), *self._options)
         until(lambda: "ssyncd serves " in running.text() or not running.alive, "the server listens")
         assert running.alive, running.text()
         self.url = running.text().partition("ssyncd serves ")[2].split()[0]
