@@ -89,21 +89,28 @@ async def needs_admin(_request: web.Request) -> web.Response:
     raise RefusedError("this is done on the server, with `ssyncd user`", 403)
 
 
+def _extension(request: web.Request) -> Token:
+    """The token of a request that plain Simperium does not have. RefusedError."""
+    if services(request).settings.plain:
+        raise RefusedError("not found", 404)
+    return signed_in(request)
+
+
 async def logout(request: web.Request) -> web.Response:
-    token = signed_in(request)
+    token = _extension(request)
     services(request).accounts.end([token])
     request.app[SESSIONS].revoke({token.digest})
     return as_json({"status": "success"})
 
 
 async def devices(request: web.Request) -> web.Response:
-    token = signed_in(request)
+    token = _extension(request)
     tokens = services(request).accounts.tokens_of(token.user)
     return as_json([_device(one, token) for one in tokens])
 
 
 async def revoke(request: web.Request) -> web.Response:
-    token = signed_in(request)
+    token = _extension(request)
     ended = services(request).accounts.revoke_device(token.user, request.match_info["device"])
     if not ended:
         raise RefusedError("no such device", 404)

@@ -53,4 +53,4 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    return as_json({"app": app.id, "server": f"ssyncd/{__version__}", "chunks": 1, "limits": limits})
+    return as_json({"app": app.id, "server": f"ssyncd/{__version__}", "chunks": 1, "devices": 1, "limits": limits})
