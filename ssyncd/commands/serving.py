@@ -1,5 +1,6 @@
 """serve and user: the server, and who may use it."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -46,7 +47,8 @@ def serve(invocation: Invocation, /, data: Path | None, embedded: bool, log_file
     log.set_up(invocation.level, log_file)
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise UsageError("--tls-cert and --tls-key go together")
-    settings = ServerSettings(data=directory(invocation, data), **options)
+    limits = dataclasses.asdict(invocation.installation.config.serve)
+    settings = ServerSettings(data=directory(invocation, data), **options, **limits)
     with serving.hold(settings.data, _PATIENCE if embedded else 0.0, elected=embedded) as announce:
         if embedded:
             _end_with_stdin()

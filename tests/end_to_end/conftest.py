@@ -11,7 +11,7 @@ from tests.end_to_end.machine import Machine, Place, Server
 QUICK_WHEN_PLAIN = {
     "test_two_machines_sign_in_with_the_password_and_sync",
     "test_different_edits_of_one_file_leave_both",
-    "test_edits_in_a_directory_that_the_other_renames",
+    "test_two_machines_meet_in_a_hosted_application",
 }
 
 
@@ -48,9 +48,9 @@ class Site:
     def pair(self, settings: str = "") -> tuple[Machine, Machine]:
         return self.machine("alpha", settings=settings), self.machine("beta", settings=settings)
 
-    def own_server(self) -> Server:
+    def own_server(self, app: str = "ssyncd", settings: str = "") -> Server:
         """A server for this test alone, with an account, not started."""
-        server = Server(self.directory / "server", self.plain)
+        server = Server(self.directory / "server", self.plain, app, settings)
         server.add_user()
         self.places.append(server)
         self._own = server
