@@ -169,14 +169,15 @@ def passwd(
 @user.command("token")
 @click.argument("name")
 @click.option("--device", default="token", show_default=True, help="What the token is listed as.")
+@click.option("--admin", is_flag=True, help="Let it act for every user of the application.")
 @DATA
 @DATABASE
 @_APP
 @click.pass_obj
-def token(invocation: Invocation, name: str, device: str, data: Path | None, database: str | None, app: str) -> None:
+def token(invocation: Invocation, /, name: str, device: str, admin: bool, **where: Any) -> None:
     """Print a new access token, for any Simperium client of the application. It is shown this once."""
-    with _accounts(invocation, data, database, app) as accounts:
-        output.say(accounts.token(name, device))
+    with _accounts(invocation, **where) as accounts:
+        output.say(accounts.token(name, device, admin=admin))
 
 
 COMMANDS = (serve, user)

@@ -70,9 +70,12 @@ class Accounts:
             raise UsageError(f"user {name}: there is one already")
         return user
 
-    def remove(self, name: str) -> None:
-        """The account, its tokens and everything it stored. UsageError if there is none."""
-        self._storage.remove_user(self._known(name).id)
+    def remove(self, name: str) -> list[Token]:
+        """The account, its tokens and everything it stored; the tokens there were. UsageError if there is none."""
+        user = self._known(name)
+        tokens = self.tokens_of(user.id)
+        self._storage.remove_user(user.id)
+        return tokens
 
     def set_password(self, name: str, password: str) -> None:
         """Tokens stay valid; `revoke` ends them. UsageError."""
@@ -82,6 +85,9 @@ class Accounts:
         user, new_name = self._known(name), _checked_name(new_name)
         if not self._storage.rename(user.id, new_name):
             raise UsageError(f"user {new_name}: there is one already")
+
+    def by_id(self, user_id: str) -> User | None:
+        return self._storage.user_of_id(self._app, user_id)
 
     def names(self) -> list[str]:
         return [user.name for user in self._storage.users(self._app)]

@@ -45,8 +45,6 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post(r"/1/{app}/authorize{end:/?}", authorize),
         web.post(r"/1/{app}/create{end:/?}", create),
         web.post(r"/1/{app}/update{end:/?}", update),
-        web.post(r"/1/{app}/reset_password{end:/?}", needs_admin),
-        web.post(r"/1/{app}/delete{end:/?}", needs_admin),
         web.post(r"/1/{app}/logout{end:/?}", logout),
         web.get(r"/1/{app}/devices{end:/?}", devices),
         web.delete(r"/1/{app}/devices/{device}", revoke),
@@ -65,7 +63,7 @@ async def create(request: web.Request) -> web.Response:
     if not services(request).settings.open_accounts:
         raise RefusedError("accounts are made on the server, with `ssyncd user add`", 403)
     try:
-        made = await _hashing(request, accounts.add, fields["username"], fields["password"])
+        made = await hashing(request, accounts.add, fields["username"], fields["password"])
     except UsageError as refusal:
         taken = fields["username"].strip().lower() in map(str.lower, accounts.names())
         raise RefusedError(str(refusal), 409 if taken else 400) from refusal
@@ -81,12 +79,8 @@ async def update(request: web.Request) -> web.Response:
         accounts.rename(name, fields["new_username"])
         name = fields["new_username"]
     if fields.get("new_password"):
-        await _hashing(request, accounts.set_password, name, fields["new_password"])
+        await hashing(request, accounts.set_password, name, fields["new_password"])
     return as_json({"status": "success"})
-
-
-async def needs_admin(_request: web.Request) -> web.Response:
-    raise RefusedError("this is done on the server, with `ssyncd user`", 403)
 
 
 def _extension(request: web.Request) -> Token:
@@ -135,7 +129,7 @@ def _device(one: Token, asking: Token) -> dict[str, Any]:
 
 async def _credentials(request: web.Request) -> dict[str, str]:
     """Name and password, after the rate of sign-ins. RefusedError, LaterError."""
-    fields = _fields(await request.read())
+    fields = body_fields(await request.read())
     key = request.headers.get(API_KEY_HEADER) or fields.get("client_id", "")
     if not services(request).applications.admits(app_of(request), key):
         raise RefusedError("API key invalid", 401)
@@ -145,7 +139,7 @@ async def _credentials(request: web.Request) -> dict[str, str]:
     return fields
 
 
-def _fields(body: bytes) -> dict[str, str]:
+def body_fields(body: bytes) -> dict[str, str]:
     """JSON, whatever the content type says, else a form."""
     try:
         value: Any = loads(body)
@@ -162,12 +156,12 @@ def _encodable(text: str) -> bool:
 
 async def _verify(request: web.Request, fields: dict[str, str]) -> User:
     try:
-        return await _hashing(request, _accounts(request).verify, fields["username"], fields["password"])
+        return await hashing(request, _accounts(request).verify, fields["username"], fields["password"])
     except SignInError as refusal:
         raise RefusedError(str(refusal), 401) from refusal
 
 
-async def _hashing(request: web.Request, work: Callable[[str, str], T], name: str, password: str) -> T:
+async def hashing(request: web.Request, work: Callable[[str, str], T], name: str, password: str) -> T:
     rates = request.app[RATES]
     rates.waiting += 1
     try:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from ssyncd import __version__
 from ssyncd.errors import RefusedError, StateError
-from ssyncd.server import accounts_api, changes_api, chunks_api, objects_api
+from ssyncd.server import accounts_api, admin_api, all_api, changes_api, chunks_api, objects_api
 from ssyncd.server.accounts_api import RATES, SignInRates
 from ssyncd.server.answers import SERVICES, as_json, error, errors_as_json, services
 from ssyncd.server.quota import QUOTA, Quota
@@ -25,6 +25,8 @@ def make_app(core: Services) -> web.Application:
     app.router.add_routes(accounts_api.routes())
     app.router.add_routes(objects_api.routes())
     app.router.add_routes(changes_api.routes())
+    app.router.add_routes(all_api.routes())
+    app.router.add_routes(admin_api.routes())
     app.router.add_routes(chunks_api.routes())
     return app
 

@@ -88,6 +88,9 @@ def test_users_and_tokens_are_made_for_an_application(shell: Shell) -> None:
         found = accounts.check(token)
         assert found is not None
         assert (found.app, found.device, accounts.devices("bob")) == ("notes", "web", [])
+    admin = shell.run("user token bob --app notes --admin").strip()
+    with open_accounts(shell.data) as accounts:
+        assert [accounts.check(one).admin for one in (token, admin)] == [False, True]
     shell.run("user passwd bob --app notes --password-stdin", "new")
     shell.run("user remove bob --yes")
     assert shell.run("user list") == ""

@@ -218,6 +218,9 @@ class AccountsContract:
         other = User("u2", "notes", "bob", "hash")
         assert storage.add_user(other, NOW)
         assert storage.user("notes", "BOB") == other
+        assert storage.user_of_id("notes", other.id) == other
+        assert storage.user_of_id("ssyncd", other.id) is None
+        assert storage.user_of_id("notes", "unknown") is None
         assert (storage.users("ssyncd"), storage.users("notes"), storage.users("x")) == ([bob], [other], [])
         assert storage.rename(other.id, "eve")
         assert storage.user("ssyncd", "eve") is None

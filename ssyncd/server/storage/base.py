@@ -85,9 +85,6 @@ class ChangeStorage(Protocol):
     def start_run(self, nonce: str) -> int:
         """Begin to write under a new nonce; the position the log stands at."""
 
-    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
-        """The newest version of each of these keys that exists or existed."""
-
     def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
         """Which of these were applied or settled."""
 
@@ -123,14 +120,18 @@ class ChangeStorage(Protocol):
     def floor(self, bucket: int) -> int:
         """The log of this bucket is complete after this position."""
 
+    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+        """The newest version of each of these keys that exists or existed."""
+
     def version(self, bucket: int, key: str, version: int) -> bytes | None:
         """JSON of one version; None if it never was, is a removal or was forgotten."""
 
     def current(self, bucket: int, key: str) -> tuple[int, bytes] | None:
         """Version and JSON of a live object."""
 
-    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
-        """Objects that were live at position `at`, by key, the first `most` after the key `after`.
+    def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
+        """Objects that were live at position `at` and changed after position `since`, by key, the first `most` after the key
+        `after`.
 
         Ends with the object that makes it more than `size` bytes of data; 0: no data is wanted.
         """
@@ -197,6 +198,8 @@ class AccountStorage(Protocol):
         """False if the name is taken in this application (case does not count)."""
 
     def user(self, app: str, name: str) -> User | None: ...
+
+    def user_of_id(self, app: str, id: str) -> User | None: ...
 
     def users(self, app: str) -> list[User]:
         """Of one application, sorted by name."""

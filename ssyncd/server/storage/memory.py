@@ -119,13 +119,13 @@ class MemoryChanges:
             row = self._rows[positions[-1]] if positions else None
         return None if row is None or row.data is None else (row.version, row.data)
 
-    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+    def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
         page: list[Listed] = []
         total = 0
         with self._lock:
             for key, positions in sorted(self._objects.get(bucket, {}).items()):
                 then = [p for p in positions if p <= at]
-                if key <= after or not then or not self._rows[then[-1]].live:
+                if key <= after or not then or then[-1] <= since or not self._rows[then[-1]].live:
                     continue
                 row = self._rows[then[-1]]
                 page.append(Listed(key, row.version, row.data if size else None))
@@ -190,6 +190,11 @@ class MemoryAccounts:
     def user(self, app: str, name: str) -> User | None:
         with self._lock:
             return self._by_name(app, name)
+
+    def user_of_id(self, app: str, id: str) -> User | None:
+        with self._lock:
+            user = self._users.get(id)
+        return user if user is not None and user.app == app else None
 
     def _by_name(self, app: str, name: str) -> User | None:
         wanted = (app, name.lower())

@@ -22,7 +22,7 @@ _PAGE = """
     SELECT page.key, page.version, {data} FROM
         (SELECT key, max(version) AS version, live, position FROM changes INDEXED BY changes_by_key
          WHERE bucket = ? AND key > ? AND position <= ? GROUP BY key ORDER BY key) page {join}
-    WHERE page.live LIMIT ?"""
+    WHERE page.live AND page.position > ? LIMIT ?"""
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
 _SINCE = """
@@ -164,9 +164,9 @@ class SqliteChanges:
             found = connection.execute(_CURRENT, (bucket, key)).fetchone()
         return None if found is None or found[1] is None else (found[0], found[1])
 
-    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+    def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
         with self._database.work() as connection:
-            rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, most))
+            rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, since, most))
             return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
 
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:

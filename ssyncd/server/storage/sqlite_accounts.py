@@ -46,6 +46,11 @@ class SqliteAccounts:
             found = connection.execute(f"{_USER} AND name = ?", (app, name)).fetchone()
         return None if found is None else User(*found)
 
+    def user_of_id(self, app: str, id: str) -> User | None:
+        with self._database.work() as connection:
+            found = connection.execute(f"{_USER} AND id = ?", (app, id)).fetchone()
+        return None if found is None else User(*found)
+
     def users(self, app: str) -> list[User]:
         with self._database.work() as connection:
             return [User(*row) for row in connection.execute(f"{_USER} ORDER BY name", (app,))]

@@ -113,8 +113,8 @@ def test_accounts_from_before_there_were_applications_stay_signed_in(tmp_path: P
     [
         (sqlite._HEADS, ('["a"]', 1)),
         (sqlite._CCIDS, ('["a"]', 1)),
-        (sqlite._KEYS, (1, "", 9, 9)),
-        (sqlite._OBJECTS, (1, "", 9, 9)),
+        (sqlite._KEYS, (1, "", 9, 0, 9)),
+        (sqlite._OBJECTS, (1, "", 9, 0, 9)),
         (sqlite._SINCE, (1, 0, 9)),
         (sqlite._CURRENT, (1, "a")),
         (sqlite._OLDEST, (0, 9)),
