@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from ssyncd.server.storage.base import (
+    NOBODY,
+    OPTIONS,
     THIN_AFTER,
     AccountStorage,
     App,
@@ -178,6 +180,42 @@ class ChangesContract:
         assert storage.prune(NOW, 100) == 0
         assert storage.floor(writing.bucket) == 0
         assert len(storage.since(writing.bucket, 0, 99, 10**6)) == 9
+
+    def _options(
+        self, storage: ChangeStorage, writing: Writing, options: dict[str, object], key: str = "notes"
+    ) -> None:
+        """The application's own object about its buckets of that name."""
+        writing.bucket, before = storage.bucket(NOBODY, "ssyncd", OPTIONS), writing.bucket
+        storage.append([writing.row(key, at=NOW - THIN_AFTER - 1)._replace(data=json.dumps(options).encode())], [])
+        writing.bucket = before
+
+    def test_the_options_of_a_bucket_say_what_is_kept(self, storage: ChangeStorage, writing: Writing) -> None:
+        self._options(storage, writing, {"version_max": 2})
+        self._options(storage, writing, {"version_max": 5, "version10_max": 2})
+        for _ in range(31):
+            writing.put("a", at=NOW - THIN_AFTER - 1)
+        writing.put("a", at=NOW)
+        held = [v for v in range(1, 33) if storage.version(writing.bucket, "a", v) is not None]
+        assert held == [1, 11, 21, 28, 29, 30, 31, 32]
+        while storage.prune(NOW - 1, 100):
+            pass
+        assert [row.version for row in storage.since(writing.bucket, 0, 99, 10**6)] == held[1:]
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"version_max": 0, "version10_max": -1}, {"version_max": "9", "version10_max": True}, {"schema": {}}],
+    )
+    def test_options_that_say_nothing_sensible_change_nothing(
+        self, storage: ChangeStorage, writing: Writing, options: dict[str, object]
+    ) -> None:
+        self._options(storage, writing, options)
+        self._options(storage, writing, {"version_max": 30}, "other")
+        for _ in range(32):
+            writing.put("a", at=NOW - THIN_AFTER - 1)
+        writing.versions["a"] = 47
+        writing.put("a", at=NOW)
+        assert [v for v in range(2, 33) if storage.version(writing.bucket, "a", v) is not None] == []
+        assert storage.version(writing.bucket, "a", 48) is not None
 
     def test_the_collector_sees_every_kept_version(self, storage: ChangeStorage, writing: Writing) -> None:
         for key in ("a", "a", "b"):

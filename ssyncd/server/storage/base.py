@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import orjson
+
 
 class Row(NamedTuple):
     """One accepted change, and with `data` the version it made.
@@ -62,6 +64,15 @@ class Retention(NamedTuple):
     newest: int = 60
     tenths: int = 100
 
+    def with_options(self, options: bytes | None) -> "Retention":
+        """What an options object (JSON) says, where it says something sensible."""
+        said = {} if options is None else orjson.loads(options)
+        newest, tenths = said.get("version_max"), said.get("version10_max")
+        return Retention(
+            newest if type(newest) is int and newest > 0 else self.newest,
+            tenths if type(tenths) is int and tenths >= 0 else self.tenths,
+        )
+
     def keeps(self, version: int, current: int) -> bool:
         """Whether this version is kept when `current` is the newest (Simperium OPTIONS.md, version_max and version10_max)."""
         below = current - self.newest
@@ -70,6 +81,10 @@ class Retention(NamedTuple):
         highest = (below - 1) // 10 * 10 + 1
         return version % 10 == 1 and version > highest - 10 * self.tenths
 
+
+# The bucket of an application whose objects are the options of its other buckets, by their names. It is no user's own.
+OPTIONS = "__options__"
+NOBODY = ""
 
 # A version that is no longer kept stays readable for this long: a client may be paging, or have been told of it as `sv`.
 THIN_AFTER = 3600
@@ -96,6 +111,8 @@ class ChangeStorage(Protocol):
 
     def prune(self, before: int, most: int) -> int:
         """Forget log entries and ccids from before that time, but for kept versions, in a step of about `most` rows.
+
+        Which are kept is the storage's to know; the OPTIONS of an application say otherwise for a bucket.
 
         How many rows were looked at; 0 when the log is walked to its young end.
         """

@@ -4,7 +4,20 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, App, Head, Listed, Retention, Row, Settled, Token, User
+from ssyncd.server.storage.base import (
+    NOBODY,
+    OPTIONS,
+    THIN_AFTER,
+    THIN_EVERY,
+    App,
+    Head,
+    Listed,
+    Retention,
+    Row,
+    Settled,
+    Token,
+    User,
+)
 
 
 class MemoryChanges:
@@ -51,7 +64,7 @@ class MemoryChanges:
         self._rows[row.position] = row
         self._ccids.add((row.bucket, row.ccid))
         self._end = max(self._end, row.position)
-        if row.version > self._retention.newest and row.version % THIN_EVERY == 0:
+        if row.version % THIN_EVERY == 0:
             for position in positions:
                 self._thin(position, row)
 
@@ -59,8 +72,14 @@ class MemoryChanges:
         row = self._rows[position]
         if row.diff is None or row.at >= newest.at - THIN_AFTER:
             return
-        if not self._retention.keeps(row.version, newest.version):
+        if not self._retention_of(row.bucket).keeps(row.version, newest.version):
             self._rows[position] = row._replace(data=None)
+
+    def _retention_of(self, bucket: int) -> Retention:
+        name = next((name for name, number in self._buckets.items() if number == bucket), None)
+        of = None if name is None else self._buckets.get((NOBODY, name[1], OPTIONS))
+        positions = self._objects.get(of, {}).get(name[2]) if of is not None and name is not None else None
+        return self._retention.with_options(self._rows[positions[-1]].data if positions else None)
 
     def prune(self, before: int, most: int) -> int:
         with self._lock:
@@ -78,7 +97,7 @@ class MemoryChanges:
 
     def _forget(self, row: Row) -> None:
         positions = self._objects[row.bucket][row.key]
-        if not self._retention.keeps(row.version, self._rows[positions[-1]].version):
+        if not self._retention_of(row.bucket).keeps(row.version, self._rows[positions[-1]].version):
             positions.remove(row.position)
             del self._rows[row.position]
             self._ccids.discard((row.bucket, row.ccid))

@@ -33,8 +33,8 @@ class SqliteAccounts:
     def remove_app(self, id: str) -> None:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM apps WHERE id = ?", (id,))
-            for (user,) in connection.execute("SELECT id FROM users WHERE app = ?", (id,)).fetchall():
-                _remove_user(connection, user)
+            connection.execute("DELETE FROM users WHERE app = ?", (id,))
+            _remove_buckets(connection, "app", id)
 
     def add_user(self, user: User, at: int) -> bool:
         with self._database.work() as connection:
@@ -65,7 +65,8 @@ class SqliteAccounts:
 
     def remove_user(self, user: str) -> None:
         with self._database.transaction() as connection:
-            _remove_user(connection, user)
+            connection.execute("DELETE FROM users WHERE id = ?", (user,))
+            _remove_buckets(connection, "user", user)
 
     def add_token(self, token: Token) -> None:
         row = (token.digest, token.user, token.app, token.device, token.created, token.used, token.admin)
@@ -94,10 +95,9 @@ class SqliteAccounts:
         self._database.close()
 
 
-def _remove_user(connection: sqlite3.Connection, user: str) -> None:
-    connection.execute("DELETE FROM users WHERE id = ?", (user,))
-    connection.execute("INSERT OR IGNORE INTO gone SELECT id FROM buckets WHERE user = ?", (user,))
-    connection.execute("DELETE FROM buckets WHERE user = ?", (user,))
+def _remove_buckets(connection: sqlite3.Connection, column: str, value: str) -> None:
+    connection.execute(f"INSERT OR IGNORE INTO gone SELECT id FROM buckets WHERE {column} = ?", (value,))
+    connection.execute(f"DELETE FROM buckets WHERE {column} = ?", (value,))
 
 
 def _token(row: sqlite3.Row | tuple[object, ...]) -> Token:
