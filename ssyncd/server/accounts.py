@@ -150,9 +150,6 @@ class Accounts:
     def used(self, tokens: dict[bytes, int]) -> None:
         self._storage.touch_tokens(tokens)
 
-    def close(self) -> None:
-        self._storage.close()
-
     def _known(self, name: str) -> User:
         user = self._storage.user(self._app, name.strip())
         if user is None:

@@ -77,6 +77,7 @@ def test_two_machines_meet_in_a_hosted_application(site: Site, server: Server) -
     assert "refused" not in one.report() + other.report()
 
 
+@pytest.mark.slow
 def test_what_a_hosted_application_does_not_have_is_said_and_not_asked_for(site: Site, server: Server) -> None:
     with front(server.url, APP) as door:
         one, _ = both(site, server, door)
