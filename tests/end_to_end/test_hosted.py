@@ -2,12 +2,15 @@
 
 import os
 import re
+from typing import Any
 
 import pytest
 
+from ssyncd import Change, Secrets, start_syncing
+from ssyncd.network.login import Service
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.front import Front, front
-from tests.end_to_end.machine import Machine, Server, start, stop, until
+from tests.end_to_end.machine import DEADLINE, Machine, Server, start, stop, until
 from tests.end_to_end.pictures import difference
 
 APP = "Hosted-1"
@@ -103,3 +106,28 @@ def test_a_wrong_api_key_or_application_is_told(site: Site, server: Server) -> N
         refused = machine.run(*words, input=server.password + "\n")
         assert refused.returncode == 4, refused.stderr
         assert "not accepted" in refused.stderr
+
+
+class Texts:
+    """What an application gives."""
+
+    name = "texts"
+
+    def init(self, version: str, entities: dict[str, Any]) -> None:
+        self.entities = entities
+
+    def update(self, change: Change) -> None:
+        pass
+
+
+def test_the_library_finds_a_hosted_application_too(site: Site, server: Server) -> None:
+    with front(server.url, APP) as door:
+        service = Service(APP, server.api_key, auth_url=door.auth, websocket_url=door.live)
+        secrets = Secrets.sign_in(door.api, server.user, server.password, "library", service)
+        with start_syncing(Texts(), secrets) as handle:
+            handle.set("one", {"text": "from here"})
+            assert handle.wait(DEADLINE)
+        again = Texts()
+        start_syncing(again, secrets).stop()
+        assert again.entities == {"one": {"text": "from here"}}
+        assert set(door.asked) == {"GET /live", f"POST /auth/1/{APP}/authorize/"}
