@@ -28,7 +28,6 @@ from ssyncd.library.syncing import Syncing, Told
 from ssyncd.library.values import checked, copied
 from ssyncd.network.base import Connection
 from ssyncd.network.dial import Trust
-from ssyncd.network.login import websocket_url
 from ssyncd.network.websocket import WebSocketConnection
 from ssyncd.protocol.messages import Init, valid_bucket, valid_key
 
@@ -178,7 +177,7 @@ def start_syncing(
     NetworkError: not reached in that time; SignInError; UsageError: no name of a bucket; StateError, BusyError: the file.
     """
     name = name or getattr(bucket, "name", None) or type(bucket).__name__.lower()
-    connection = WebSocketConnection(websocket_url(secrets.url, secrets.app), trust=Trust(secrets.ca_file))
+    connection = WebSocketConnection(secrets.socket, trust=Trust(secrets.ca_file))
     syncing = _open(name, secrets, connection, None if state is None else Path(state))
     try:
         syncing.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ssyncd import __version__
-from ssyncd.commands import asking, running, serving, signing, system
+from ssyncd.commands import applications, asking, running, serving, signing, system
 from ssyncd.commands.invocation import Invocation
 from ssyncd.errors import (
     BusyError,
@@ -50,8 +50,9 @@ def cli(context: click.Context, config: Path | None, verbose: bool) -> None:
     context.obj = Invocation(Installation(find(config and config.absolute())), verbose)
 
 
-for command in (*running.COMMANDS, *asking.COMMANDS, *signing.COMMANDS, *serving.COMMANDS, *system.COMMANDS):
-    cli.add_command(command)
+for part in (running, asking, signing, serving, applications, system):
+    for command in part.COMMANDS:
+        cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

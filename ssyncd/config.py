@@ -24,7 +24,11 @@ def _about(text: str, shown: str = "", check: Callable[[Any], str | None] | None
 
 
 def _within(least: float, most: float) -> Callable[[Any], str | None]:
-    return lambda value: None if least <= value <= most else f"must be from {least:g} to {most:g}"
+    return lambda value: None if least <= value <= most else f"must be from {_shown(least)} to {_shown(most)}"
+
+
+def _shown(number: float) -> str:
+    return f"{number:g}" if number > 10**8 else f"{number:.10g}"
 
 
 def _one_of(*words: str) -> Callable[[Any], str | None]:
@@ -40,6 +44,14 @@ def _url(value: str) -> str | None:
     return None if not value or value.startswith(("http://", "https://")) else "must start with http:// or https://"
 
 
+def _socket_url(value: str) -> str | None:
+    return None if not value or value.startswith(("ws://", "wss://")) else "must start with ws:// or wss://"
+
+
+# What a file needs in its object in any case, and what one message can carry.
+_OBJECT_SIZE = _within(128 * 1024, 4 * 1024 * 1024)
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """The server that folders go through. Without a url: the one of `ssyncd login`, else the built-in one."""
@@ -50,6 +62,18 @@ class ServerConfig:
     )
     app: str = field(default="ssyncd", metadata=_about("Application id, for a Simperium server that is not ours."))
     api_key: str = field(default="ssyncd", metadata=_about("API key of that application."))
+    auth_url: str = field(
+        default="",
+        metadata=_about("URL that signing in goes to (/1/APP/authorize/ below it); empty: as url.", check=_url),
+    )
+    websocket_url: str = field(
+        default="",
+        metadata=_about("Whole URL of the websocket; empty: /sock/1/APP/websocket below url.", check=_socket_url),
+    )
+    object_limit: int = field(
+        default=512 * 1024,
+        metadata=_about("Largest object there, in bytes, if that server does not tell.", check=_OBJECT_SIZE),
+    )
     ca_file: Path | None = field(
         default=None, metadata=_about("File with the certificate authority to trust instead of the system's.", '""')
     )
@@ -62,6 +86,22 @@ class EmbeddedConfig:
     listen: str = field(
         default="127.0.0.1:8730",
         metadata=_about("Where it listens; 0.0.0.0:8730 lets other machines of a trusted network in.", check=_address),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """What `ssyncd serve` and the built-in server keep to; read when they start."""
+
+    version_max: int = field(
+        default=60, metadata=_about("So many of the newest versions of each object are kept.", check=_within(1, 10**9))
+    )
+    version10_max: int = field(
+        default=100,
+        metadata=_about("And below them so many more, of every tenth (1, 11, 21, ...).", check=_within(0, 10**9)),
+    )
+    object_limit: int = field(
+        default=512 * 1024, metadata=_about("Largest object taken, in bytes of JSON.", check=_OBJECT_SIZE)
     )
 
 
@@ -96,6 +136,7 @@ class Config:
     )
     server: ServerConfig = field(default_factory=ServerConfig)
     embedded: EmbeddedConfig = field(default_factory=EmbeddedConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     folder: tuple[FolderConfig, ...] = ()
 
     @property
@@ -127,6 +168,7 @@ class _Parser:
         values: dict[str, Any] = {
             "server": self._section(ServerConfig, rest.pop("server", {}), "server"),
             "embedded": self._section(EmbeddedConfig, rest.pop("embedded", {}), "embedded"),
+            "serve": self._section(ServeConfig, rest.pop("serve", {}), "serve"),
             "folder": self._folders(rest.pop("folder", [])),
         }
         self._unknown(rest, [option.name for option in dataclasses.fields(Config)], "")
@@ -234,6 +276,7 @@ def example() -> str:
         _describe(Config, ""),
         _describe(ServerConfig, "[server]"),
         _describe(EmbeddedConfig, "[embedded]"),
+        _describe(ServeConfig, "[serve]"),
         _describe(FolderConfig, "# [[folder]]"),
     ]
     return "\n".join(parts)

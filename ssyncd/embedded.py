@@ -29,11 +29,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Housing:
-    """Where the server lives: its data and our state directory (for its logs and its port), `listen` as configured."""
+    """Where the server lives: its data and our state directory (for its logs and its port), `listen` as configured, and the
+    settings file, which it reads again for itself."""
 
     data: Path
     state: Path
     listen: str = "127.0.0.1:8730"
+    config: Path | None = None
 
     @property
     def log(self) -> Path:
@@ -149,7 +151,8 @@ class EmbeddedServer:
         places.private(self._housing.state)
         # Not the user's directory, which is full of files that Python would import (-P, cwd); not the terminal's
         # process group, so that Ctrl-C ends the folders before their server.
-        command = [sys.executable, "-P", "-m", "ssyncd", "serve", "--embedded", "--listen", address]
+        settings = [] if self._housing.config is None else ["--config", str(self._housing.config)]
+        command = [sys.executable, "-P", "-m", "ssyncd", *settings, "serve", "--embedded", "--listen", address]
         command += ["--data", str(self._housing.data), "--log-file", str(self._housing.log)]
         with open(self._housing.stderr, "wb") as errors:
             return subprocess.Popen(

@@ -56,7 +56,7 @@ class Installation:
 
     @property
     def housing(self) -> Housing:
-        return Housing(self.places.data, self.places.state, self.config.embedded.listen)
+        return Housing(self.places.data, self.places.state, self.config.embedded.listen, self.places.config)
 
     # accounts
 
@@ -69,7 +69,9 @@ class Installation:
         saved = self.credentials.get(url)
         if saved is None:
             raise SignInError(f"{url}: this machine is not signed in there")
-        return _account(saved)
+        account = _account(saved)
+        elsewhere = self.config.server.websocket_url
+        return dataclasses.replace(account, websocket_url=elsewhere) if elsewhere else account
 
     def keep(self, account: "Account") -> None:
         self.credentials.put(account.url, dataclasses.asdict(account))
@@ -143,6 +145,7 @@ class Installation:
             hold_least=self.config.hold_least,
             workers=self.config.workers,
             ignore=folder.ignore,
+            object_limit=self.config.server.object_limit,
         )
         return Wanted(settings, account)
 

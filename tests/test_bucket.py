@@ -411,6 +411,9 @@ def test_secrets_are_found_where_login_keeps_them(tmp_path, monkeypatch):
     credentials.put("https://one.example/", {**saved, "url": "https://one.example"})
     assert Secrets.from_login() == Secrets("https://one.example", "me", "t" * 40)
     assert Secrets.from_login("https://one.example/").user == "me"
+    assert Secrets.from_login().socket == "wss://one.example/sock/1/ssyncd/websocket"
+    credentials.put("https://one.example", {**saved, "websocket_url": "wss://live.example"})
+    assert Secrets.from_login().socket == "wss://live.example"
     with pytest.raises(SignInError, match="two"):
         Secrets.from_login("https://two.example")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssyncd import config
-from ssyncd.config import Config, EmbeddedConfig, FolderConfig, ServerConfig
+from ssyncd.config import Config, EmbeddedConfig, FolderConfig, ServeConfig, ServerConfig
 from ssyncd.errors import ConfigError
 
 
@@ -39,9 +39,16 @@ def test_every_kind_of_value_is_read(tmp_path):
         url = "https://sync.example"
         app = "a"
         api_key = "k"
+        auth_url = "https://auth.example"
+        websocket_url = "wss://sync.example/x"
+        object_limit = 200_000
         ca_file = "ca.pem"
         [embedded]
         listen = "0.0.0.0:9000"
+        [serve]
+        version_max = 5
+        version10_max = 0
+        object_limit = 131072
         [[folder]]
         path = "/data/one"
         [[folder]]
@@ -57,8 +64,17 @@ def test_every_kind_of_value_is_read(tmp_path):
         hold_least=3,
         workers=4,
         log_level="debug",
-        server=ServerConfig("https://sync.example", "a", "k", tmp_path / "ca.pem"),
+        server=ServerConfig(
+            "https://sync.example",
+            "a",
+            "k",
+            "https://auth.example",
+            "wss://sync.example/x",
+            200000,
+            tmp_path / "ca.pem",
+        ),
         embedded=EmbeddedConfig("0.0.0.0:9000"),
+        serve=ServeConfig(5, 0, 131072),
         folder=(FolderConfig(Path("/data/one")), FolderConfig(tmp_path / "two", "Zwei", ("*.o", "build/"))),
     )
 
@@ -84,6 +100,11 @@ def test_a_path_may_start_at_home(tmp_path, monkeypatch):
         ("device = 3", ["device", "a text"]),
         ("log_level = 'loud'", ["log_level", "one of", "debug"]),
         ("[server]\nurl = 'ftp://x'", ["server.url", "http"]),
+        ("[server]\nauth_url = 'auth.example'", ["server.auth_url", "http"]),
+        ("[server]\nwebsocket_url = 'https://x'", ["server.websocket_url", "wss://"]),
+        ("[server]\nobject_limit = 1000", ["server.object_limit", "from 131072 to"]),
+        ("[serve]\nversion_max = 0", ["serve.version_max", "from 1 to"]),
+        ("[serve]\nobject_limit = 9999999", ["serve.object_limit", "from 131072 to 4194304"]),
         ("[embedded]\nlisten = '8730'", ["embedded.listen", "HOST:PORT"]),
         ("[embedded]\nlisten = 'h:99999'", ["embedded.listen", "HOST:PORT"]),
         ("server = 3", ["server", "table"]),

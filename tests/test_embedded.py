@@ -1,5 +1,6 @@
 """The real server, as a child process on loopback."""
 
+import dataclasses
 import os
 import select
 import signal
@@ -209,6 +210,13 @@ def test_a_server_run_by_hand_on_the_same_data_is_used(housing, keeper):
         by_hand.terminate()
         by_hand.wait(20)
     assert by_hand.returncode == 0
+
+
+def test_it_reads_the_settings_file_that_its_keeper_has(housing, keeper, tmp_path):
+    (tmp_path / "my.toml").write_text("[serve]\nversion_max = 0")
+    server, _ = keeper(dataclasses.replace(housing, config=tmp_path / "my.toml"))
+    with pytest.raises(SsyncdError, match=r"my\.toml: serve\.version_max: must be from 1"):
+        server.start()
 
 
 def test_stopping_what_never_started_is_harmless(keeper):

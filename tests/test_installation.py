@@ -42,6 +42,14 @@ def test_a_saved_account_that_lacks_something_asks_for_a_new_sign_in(installatio
         installation.account("https://s.example")
 
 
+def test_the_websocket_is_where_the_settings_say_else_where_it_was_at_the_sign_in(installation):
+    installation.keep(dataclasses.replace(ANNA, websocket_url="wss://old.example"))
+    assert installation.account(ANNA.url).socket == "wss://old.example"
+    configure(installation, '[server]\nwebsocket_url = "wss://new.example"')
+    installation.reload()
+    assert installation.account(ANNA.url).socket == "wss://new.example"
+
+
 def test_wrong_settings_at_a_reload_leave_the_old_ones(installation):
     configure(installation, 'device = "one"')
     assert installation.config.device == "one"
@@ -62,7 +70,8 @@ def test_a_folder_of_the_command_line_takes_what_the_settings_say_of_it(installa
 def test_every_setting_reaches_the_folder(installation, tmp_path):
     configure(
         installation,
-        'device = "d"\ntext_merge = false\nhold_share = 0.1\nhold_least = 5\nworkers = 7\n[server]\nca_file = "ca.pem"',
+        'device = "d"\ntext_merge = false\nhold_share = 0.1\nhold_least = 5\nworkers = 7\n[server]\nca_file = "ca.pem"\n'
+        "object_limit = 200000",
     )
     wanted = installation.wanted(FolderConfig(tmp_path / "Sync", "", ("x",)), ANNA, False, pull=True)
     settings = wanted.settings
@@ -70,6 +79,7 @@ def test_every_setting_reaches_the_folder(installation, tmp_path):
     assert settings.direction is Direction.PULL
     assert (settings.device, settings.text_merge, settings.hold_share, settings.hold_least) == ("d", False, 0.1, 5)
     assert (settings.workers, settings.ca_file, settings.ignore) == (7, tmp_path / "ca.pem", ("x",))
+    assert settings.object_limit == 200_000
     assert not (tmp_path / "Sync").exists()
 
 

@@ -1,5 +1,6 @@
 """serve and user: the server, and who may use it."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0  # seconds for the server before us to end
 _FORCE = 8.0  # seconds until a built-in server whose starter is gone ends without finishing
-_DATA = click.option("--data", type=click.Path(path_type=Path), help="Data directory; without it, the user's own.")
-_DATABASE = click.option("--database", metavar="URL", help="Database instead of the SQLite file in the data directory.")
+DATA = click.option("--data", type=click.Path(path_type=Path), help="Data directory; without it, the user's own.")
+DATABASE = click.option("--database", metavar="URL", help="Database instead of the SQLite file in the data directory.")
 
 
 @click.command()
 @click.option("--listen", default="127.0.0.1:8730", show_default=True, metavar="HOST:PORT", help="Where to listen.")
-@_DATA
-@_DATABASE
+@DATA
+@DATABASE
 @click.option("--chunks", metavar="URL", help="Chunk store instead of the data directory.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM), for https and wss.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
@@ -46,7 +47,8 @@ def serve(invocation: Invocation, /, data: Path | None, embedded: bool, log_file
     log.set_up(invocation.level, log_file)
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise UsageError("--tls-cert and --tls-key go together")
-    settings = ServerSettings(data=_directory(invocation, data), **options)
+    limits = dataclasses.asdict(invocation.installation.config.serve)
+    settings = ServerSettings(data=directory(invocation, data), **options, **limits)
     with serving.hold(settings.data, _PATIENCE if embedded else 0.0, elected=embedded) as announce:
         if embedded:
             _end_with_stdin()
@@ -80,42 +82,50 @@ def user() -> None:
 
 
 @contextmanager
-def _accounts(invocation: Invocation, data: Path | None, database: str | None) -> Iterator["Accounts"]:
+def _accounts(invocation: Invocation, data: Path | None, database: str | None, app: str) -> Iterator["Accounts"]:
     from ssyncd import places
     from ssyncd.server.accounts import open_accounts
 
-    with open_accounts(places.private(_directory(invocation, data)), database) as accounts:
+    with open_accounts(places.private(directory(invocation, data)), database, app) as accounts:
         yield accounts
 
 
-def _directory(invocation: Invocation, data: Path | None) -> Path:
+def directory(invocation: Invocation, data: Path | None) -> Path:
+    """The server's data directory: the one given, else the user's own."""
     return (data or invocation.installation.places.data).expanduser().absolute()
 
 
+_APP = click.option(
+    "--app", default="ssyncd", show_default=True, metavar="NAME", help="The application they belong to."
+)
 _STDIN = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
 
 @user.command("add")
 @click.argument("name")
 @_STDIN
-@_DATA
-@_DATABASE
+@DATA
+@DATABASE
+@_APP
 @click.pass_obj
-def add(invocation: Invocation, name: str, password_stdin: bool, data: Path | None, database: str | None) -> None:
+def add(
+    invocation: Invocation, name: str, password_stdin: bool, data: Path | None, database: str | None, app: str
+) -> None:
     """Make an account."""
-    with _accounts(invocation, data, database) as accounts:
+    with _accounts(invocation, data, database, app) as accounts:
         accounts.add(name, new_password(name, password_stdin))
     output.say(f"{name}: added")
 
 
 @user.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@_DATA
-@_DATABASE
+@DATA
+@DATABASE
+@_APP
 @click.pass_obj
-def list_users(invocation: Invocation, as_json: bool, data: Path | None, database: str | None) -> None:
+def list_users(invocation: Invocation, as_json: bool, data: Path | None, database: str | None, app: str) -> None:
     """List the accounts."""
-    with _accounts(invocation, data, database) as accounts:
+    with _accounts(invocation, data, database, app) as accounts:
         names = accounts.names()
     if as_json:
         output.say_json({"users": names})
@@ -127,14 +137,15 @@ def list_users(invocation: Invocation, as_json: bool, data: Path | None, databas
 @user.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_DATA
-@_DATABASE
+@DATA
+@DATABASE
+@_APP
 @click.pass_obj
-def remove(invocation: Invocation, name: str, yes: bool, data: Path | None, database: str | None) -> None:
+def remove(invocation: Invocation, name: str, yes: bool, data: Path | None, database: str | None, app: str) -> None:
     """Remove an account, with everything it has on the server."""
     if not yes:
         click.confirm(f"Remove {name} and everything it has on the server?", abort=True, err=True)
-    with _accounts(invocation, data, database) as accounts:
+    with _accounts(invocation, data, database, app) as accounts:
         accounts.remove(name)
     output.say(f"{name}: removed")
 
@@ -142,12 +153,15 @@ def remove(invocation: Invocation, name: str, yes: bool, data: Path | None, data
 @user.command("passwd")
 @click.argument("name")
 @_STDIN
-@_DATA
-@_DATABASE
+@DATA
+@DATABASE
+@_APP
 @click.pass_obj
-def passwd(invocation: Invocation, name: str, password_stdin: bool, data: Path | None, database: str | None) -> None:
+def passwd(
+    invocation: Invocation, name: str, password_stdin: bool, data: Path | None, database: str | None, app: str
+) -> None:
     """Set the password of an account. Machines that are signed in stay so."""
-    with _accounts(invocation, data, database) as accounts:
+    with _accounts(invocation, data, database, app) as accounts:
         accounts.set_password(name, new_password(name, password_stdin))
     output.say(f"{name}: password set")
 
@@ -155,13 +169,15 @@ def passwd(invocation: Invocation, name: str, password_stdin: bool, data: Path |
 @user.command("token")
 @click.argument("name")
 @click.option("--device", default="token", show_default=True, help="What the token is listed as.")
-@_DATA
-@_DATABASE
+@click.option("--admin", is_flag=True, help="Let it act for every user of the application.")
+@DATA
+@DATABASE
+@_APP
 @click.pass_obj
-def token(invocation: Invocation, name: str, device: str, data: Path | None, database: str | None) -> None:
-    """Print a new access token, for any Simperium client (app id ssyncd). It is shown this once."""
-    with _accounts(invocation, data, database) as accounts:
-        output.say(accounts.token(name, device))
+def token(invocation: Invocation, /, name: str, device: str, admin: bool, **where: Any) -> None:
+    """Print a new access token, for any Simperium client of the application. It is shown this once."""
+    with _accounts(invocation, **where) as accounts:
+        output.say(accounts.token(name, device, admin=admin))
 
 
 COMMANDS = (serve, user)

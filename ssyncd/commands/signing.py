@@ -8,7 +8,7 @@ import click
 from ssyncd.commands import output
 from ssyncd.commands.invocation import Invocation
 from ssyncd.commands.passwords import known_password
-from ssyncd.errors import Exit, NetworkError, SignInError, UsageError
+from ssyncd.errors import Exit, NetworkError, RefusedError, SignInError, UsageError
 
 if TYPE_CHECKING:
     from ssyncd.installation import Installation
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 @click.argument("url")
 @click.option("--user", required=True, metavar="NAME", help="Account on the server.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--app", metavar="ID", help="Application there; without it, as in the settings.")
+@click.option("--api-key", metavar="KEY", help="API key of that application.")
+@click.option("--auth-url", metavar="URL", help="Where signing in goes, if not to URL.")
+@click.option("--websocket-url", metavar="URL", help="The whole URL of the websocket, if not below URL.")
 @click.pass_obj
-def login(invocation: Invocation, url: str, user: str, password_stdin: bool) -> int:
+def login(invocation: Invocation, /, url: str, user: str, password_stdin: bool, **options: str | None) -> int:
     """Sign this machine in at the server at URL; folders go through it from then on."""
     from ssyncd.network.login import Service, sign_in
 
@@ -29,7 +33,9 @@ def login(invocation: Invocation, url: str, user: str, password_stdin: bool) -> 
     installation = invocation.installation
     settings = installation.config.server
     password = known_password(user, password_stdin)
-    service = Service(settings.app, settings.api_key, settings.ca_file)
+    given = {name: value for name, value in options.items() if value is not None}
+    names = ("app", "api_key", "auth_url", "websocket_url", "ca_file")
+    service = Service(**{name: getattr(settings, name) for name in names} | given)
     account = sign_in(url, user, password, installation.config.device_name, service)
     installation.keep(account)
     if account.exposed:
@@ -49,7 +55,7 @@ def logout(invocation: Invocation, url: str | None) -> int:
     account = _account(installation, url)
     try:
         network.logout(account, installation.config.server.ca_file)
-    except (NetworkError, SignInError) as error:
+    except (NetworkError, RefusedError, SignInError) as error:
         output.note(f"the server was not told: {error}")
     installation.credentials.remove(account.url)
     output.say(f"signed out at {account.url}")

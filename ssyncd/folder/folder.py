@@ -27,7 +27,7 @@ from ssyncd.folder.settings import FolderSettings
 from ssyncd.network.base import Received
 from ssyncd.network.chunks import RetryingChunks, open_store
 from ssyncd.network.dial import Trust
-from ssyncd.network.login import Account, Extensions, bucket_name, discover, websocket_url
+from ssyncd.network.login import Account, Extensions, bucket_name, discover
 from ssyncd.network.websocket import WebSocketConnection
 from ssyncd.protocol.messages import Init
 from ssyncd.state.database import Database
@@ -181,9 +181,10 @@ class Folder:
 
     def _ask_server(self) -> None:
         delay = FIRST_RETRY
+        account, settings = self.account, self.settings
         while not self._stopping.is_set():
             try:
-                found = discover(self.account.url, self.account.app, self.settings.ca_file)
+                found = discover(account.url, account.app, settings.ca_file, settings.object_limit)
             except SsyncdError as error:
                 self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
                 self._stopping.wait(delay)
@@ -225,9 +226,7 @@ class Folder:
             random.random,
         )
         transfers = Transfers(disk, store, self.settings.device, self._deliver_all, self.settings.workers)
-        connection = WebSocketConnection(
-            websocket_url(self.account.url, self.account.app), trust=Trust(self.settings.ca_file)
-        )
+        connection = WebSocketConnection(self.account.socket, trust=Trust(self.settings.ca_file))
         edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16), boot=system.boot())
         engine = Engine(self.settings, edge, record, self._init(record), extensions.window)
         watcher = DiskWatcher(self.settings.path)

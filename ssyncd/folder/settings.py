@@ -15,7 +15,8 @@ class Direction(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FolderSettings:
     """`state` is the directory for the state database; `hold_share` and `hold_least`: a plan that deletes more than this share
-    of the entries, and at least so many, waits for the user; `ignore`: further lines in gitignore syntax."""
+    of the entries, and at least so many, waits for the user; `ignore`: further lines in gitignore syntax;
+    `object_limit`: bytes of JSON in one object, at a server that does not tell."""
 
     path: Path
     name: str
@@ -28,6 +29,7 @@ class FolderSettings:
     hold_least: int = 20
     workers: int = 2
     ignore: tuple[str, ...] = ()
+    object_limit: int = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)

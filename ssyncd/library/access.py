@@ -7,19 +7,26 @@ from typing import Any
 from ssyncd import places, serving
 from ssyncd.credentials import EMBEDDED, Credentials
 from ssyncd.errors import SignInError
-from ssyncd.network.login import APP, Service, sign_in
+from ssyncd.network.login import APP, Service, sign_in, websocket_url
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """A server and an access token. `url` is http(s); `app` the application's id there; `ca_file` has the authorities to trust
-    instead of the system's (PEM). `ssyncd user token NAME` prints a token."""
+    instead of the system's (PEM); `websocket_url` is where the socket is, if not below `url`. `ssyncd user token NAME` prints a
+    token."""
 
     url: str
     user: str
     token: str = field(repr=False)
     app: str = APP
     ca_file: Path | None = None
+    websocket_url: str = ""
+
+    @property
+    def socket(self) -> str:
+        """The URL of the websocket."""
+        return self.websocket_url or websocket_url(self.url, self.app)
 
     @classmethod
     def from_login(cls, url: str = "", ca_file: Path | None = None) -> "Secrets":
@@ -40,14 +47,15 @@ class Secrets:
         """A new token for a name and a password. SignInError, NetworkError, RemoteError."""
         service = service or Service()
         account = sign_in(url, user, password, device, service)
-        return cls(account.url, account.user, account.token, account.app, service.ca_file)
+        return cls(account.url, account.user, account.token, account.app, service.ca_file, account.websocket_url)
 
     @classmethod
     def _of(cls, saved: dict[str, Any], url: str, ca_file: Path | None) -> "Secrets":
         try:
-            return cls(url, str(saved["user"]), str(saved["token"]), str(saved["app"]), ca_file)
+            user, token, app = (str(saved[name]) for name in ("user", "token", "app"))
         except KeyError as error:
             raise SignInError(f"{url}: the saved account is incomplete: sign in again") from error
+        return cls(url, user, token, app, ca_file, str(saved.get("websocket_url", "")))
 
 
 def _embedded_url(data: Path) -> str:

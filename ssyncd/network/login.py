@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ssyncd.errors import RemoteError, SignInError
+from ssyncd.errors import RefusedError, RemoteError, SignInError, UsageError
 from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, refuse
 
 APP = "ssyncd"
@@ -25,27 +25,41 @@ _BUCKET_LENGTH = 57
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Which application to sign in to, and whom to trust: `ca_file` instead of the system's authorities."""
+    """Which application to sign in to, and whom to trust: `ca_file` instead of the system's authorities.
+
+    `auth_url` is what `/1/APP/authorize/` is below, `websocket_url` the whole URL of the socket; "": below the server's URL.
+    """
 
     app: str = APP
     api_key: str = APP
     ca_file: Path | None = None
+    auth_url: str = ""
+    websocket_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user at a server, and the token that stands for both. Every field is kept between runs."""
+    """A user at a server, and the token that stands for both. Every field is kept between runs.
+
+    `websocket_url` as in `Service`.
+    """
 
     url: str
     app: str
     user: str
     user_id: str
     token: str
+    websocket_url: str = ""
+
+    @property
+    def socket(self) -> str:
+        """The URL of the websocket."""
+        return self.websocket_url or websocket_url(self.url, self.app)
 
     @property
     def exposed(self) -> bool:
         """Whether the token travels unencrypted to another machine."""
-        return is_exposed(self.url)
+        return is_exposed(self.url) or is_exposed(self.socket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class Extensions:
     chunk_limit: int = 0
     request_limit: int = 0
     window: int = PLAIN_WINDOW
+    devices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +87,11 @@ class Device:
 def sign_in(url: str, user: str, password: str, device: str, service: Service = Service()) -> Account:
     """A new token. SignInError, NetworkError, RemoteError (no Simperium server there), UsageError (no URL)."""
     url = checked_url(url)
+    if service.websocket_url and not valid_websocket_url(service.websocket_url):
+        raise UsageError(f"{service.websocket_url!r} is not the URL of a websocket: it starts with wss:// or ws://")
     body = json.dumps({"username": user, "password": password, "device": device}).encode()
     headers = {"X-Simperium-API-Key": service.api_key, "Content-Type": "application/json"}
-    with _server(_SIGN_IN_HOSTS.get(url, url), "", service.ca_file) as server:
+    with _server(service.auth_url or _SIGN_IN_HOSTS.get(url, url), "", service.ca_file) as server:
         answer = server.ask("POST", f"/1/{part(service.app)}/authorize/", body, headers)
     if answer.status in (400, 401, 403):
         raise SignInError(f"{url}: name or password not accepted: {explain(answer)}")
@@ -82,30 +99,34 @@ def sign_in(url: str, user: str, password: str, device: str, service: Service = 
     token, user_id = value.get("access_token"), value.get("userid", "")
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
         raise RemoteError(f"{url}: the answer to the sign-in holds no token")
-    return Account(url, service.app, str(value.get("username") or user), str(user_id), token)
+    return Account(url, service.app, str(value.get("username") or user), str(user_id), token, service.websocket_url)
 
 
-def discover(url: str, app: str = APP, ca_file: Path | None = None) -> Extensions:
-    """What the server offers; a plain Simperium server says nothing of it. NetworkError; RemoteError for no such server."""
+def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit: int = OBJECT_LIMIT) -> Extensions:
+    """What the server offers; a plain Simperium server says nothing of it, not even how large an object may be, so that
+    `object_limit` (bytes) is believed. NetworkError; RemoteError for no such server."""
     with _server(url, "", ca_file) as server:
         answer = server.ask("GET", f"/1/{part(app)}/")
+    plain = Extensions(object_limit=object_limit)
     if 400 <= answer.status < 500:
-        return Extensions()
+        return plain
     value = _object(url, answer)
     limits = value.get("limits")
     if not isinstance(limits, Mapping) or not str(value.get("server", "")).startswith("ssyncd/"):
-        return Extensions()
+        return plain
     return Extensions(
         chunks=value.get("chunks") == 1,
         object_limit=_limit(limits, "object", OBJECT_LIMIT),
         chunk_limit=_limit(limits, "chunk", 0),
         request_limit=_limit(limits, "request", 0),
         window=_limit(limits, "window", PLAIN_WINDOW),
+        devices=value.get("devices") == 1,
     )
 
 
 def devices(account: Account, ca_file: Path | None = None) -> list[Device]:
     """Every token of the account. SignInError, NetworkError, RefusedError (404: a plain server has no such list)."""
+    _check_devices(account, ca_file)
     with _server(account.url, account.token, ca_file) as server:
         answer = server.ask("GET", f"/1/{part(account.app)}/devices/")
     refuse(answer)
@@ -122,6 +143,7 @@ def devices(account: Account, ca_file: Path | None = None) -> list[Device]:
 
 def revoke(account: Account, device: str, ca_file: Path | None = None) -> bool:
     """Take a device's tokens away; False if there is no such device. SignInError, NetworkError, RefusedError."""
+    _check_devices(account, ca_file)
     with _server(account.url, account.token, ca_file) as server:
         answer = server.ask("DELETE", f"/1/{part(account.app)}/devices/{part(device)}")
     if answer.status == 404:
@@ -131,13 +153,20 @@ def revoke(account: Account, device: str, ca_file: Path | None = None) -> bool:
 
 
 def logout(account: Account, ca_file: Path | None = None) -> bool:
-    """Revoke this account's own token; False if the server knows it no more, or has no such request. NetworkError."""
+    """Revoke this account's own token; False if the server knows it no more. NetworkError, RefusedError (404: a plain server
+    ends no token)."""
+    _check_devices(account, ca_file)
     with _server(account.url, account.token, ca_file) as server:
         answer = server.ask("POST", f"/1/{part(account.app)}/logout/")
-    if answer.status in (401, 404):
+    if answer.status == 401:
         return False
     refuse(answer)
     return True
+
+
+def _check_devices(account: Account, ca_file: Path | None) -> None:
+    if not discover(account.url, account.app, ca_file).devices:
+        raise RefusedError(f"{account.url}: this server lists and ends no access tokens", 404)
 
 
 def bucket_name(folder: str) -> str:
@@ -156,10 +185,18 @@ def websocket_url(url: str, app: str = APP) -> str:
     return f"ws{checked_url(url).removeprefix('http')}/sock/1/{part(app)}/websocket"
 
 
+def valid_websocket_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def is_exposed(url: str) -> bool:
-    """Whether what is sent to this URL can be read on the way: http, and not to this machine itself."""
+    """Whether what is sent to this URL can be read on the way: no TLS, and not to this machine itself."""
     parts = urlsplit(url)
-    if parts.scheme != "http":
+    if parts.scheme not in ("http", "ws"):
         return False
     host = parts.hostname or ""
     try:

@@ -1,4 +1,4 @@
-"""Users, their passwords and their tokens."""
+"""The users of an application, their passwords and their tokens."""
 
 import hashlib
 import secrets
@@ -13,11 +13,11 @@ from typing import Protocol
 import argon2
 
 from ssyncd.errors import SignInError, UsageError
+from ssyncd.server.applications import BUILT_IN, Applications
 from ssyncd.server.storage.base import AccountStorage, Token, User
 from ssyncd.server.storage.opening import open_database
 from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
 
-APP = "ssyncd"
 TOKEN_LENGTH = 40
 _ALPHABET = string.ascii_letters + string.digits
 _LONGEST = 1024
@@ -38,36 +38,44 @@ class Device:
     name: str
     created: int
     used: int
-    app: str
 
 
 class Accounts:
-    """Thread-safe. Passwords are kept as Argon2id, tokens as SHA-256: neither can be read back."""
+    """Those of one application; `of` gives those of another. Thread-safe. Passwords are kept as Argon2id, tokens as SHA-256:
+    neither can be read back. Where a user or a token is asked for by id or secret, the application does not matter."""
 
     def __init__(
         self,
         storage: AccountStorage,
+        app: str = BUILT_IN.id,
         *,
         hasher: Hasher | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._storage = storage
+        self._app = app
         self._hasher = hasher or argon2.PasswordHasher()
         self._now = now
+
+    def of(self, app: str) -> "Accounts":
+        return Accounts(self._storage, app, hasher=self._hasher, now=self._now)
 
     # Users
 
     def add(self, name: str, password: str) -> User:
         """UsageError if the name is taken or no name, or the password is empty."""
         name = _checked_name(name)
-        user = User(secrets.token_hex(16), name, self._hash(password))
+        user = User(secrets.token_hex(16), self._app, name, self._hash(password))
         if not self._storage.add_user(user, self._seconds()):
             raise UsageError(f"user {name}: there is one already")
         return user
 
-    def remove(self, name: str) -> None:
-        """The account, its tokens and everything it stored. UsageError if there is none."""
-        self._storage.remove_user(self._known(name).id)
+    def remove(self, name: str) -> list[Token]:
+        """The account, its tokens and everything it stored; the tokens there were. UsageError if there is none."""
+        user = self._known(name)
+        tokens = self.tokens_of(user.id)
+        self._storage.remove_user(user.id)
+        return tokens
 
     def set_password(self, name: str, password: str) -> None:
         """Tokens stay valid; `revoke` ends them. UsageError."""
@@ -78,12 +86,15 @@ class Accounts:
         if not self._storage.rename(user.id, new_name):
             raise UsageError(f"user {new_name}: there is one already")
 
+    def by_id(self, user_id: str) -> User | None:
+        return self._storage.user_of_id(self._app, user_id)
+
     def names(self) -> list[str]:
-        return [user.name for user in self._storage.users()]
+        return [user.name for user in self._storage.users(self._app)]
 
     def verify(self, name: str, password: str) -> User:
         """The user of this name and password. SignInError, after the same work for an unknown name as for a wrong password."""
-        user = self._storage.user(name.strip())
+        user = self._storage.user(self._app, name.strip())
         if user is None:
             self._hash(password[:_LONGEST] or " ")
             raise SignInError("wrong name or password")
@@ -99,15 +110,15 @@ class Accounts:
 
     # Tokens
 
-    def token(self, name: str, device: str = "token", app: str = APP, *, admin: bool = False) -> str:
+    def token(self, name: str, device: str = "token", *, admin: bool = False) -> str:
         """A new token, shown this once. UsageError if there is no such user."""
-        return self.issue(self._known(name), device, app, admin=admin)
+        return self.issue(self._known(name), device, admin=admin)
 
-    def issue(self, user: User, device: str, app: str, *, admin: bool = False) -> str:
+    def issue(self, user: User, device: str, *, admin: bool = False) -> str:
         secret = "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_LENGTH))
         now = self._seconds()
         device = "".join(filter(str.isprintable, device))[:128] or "token"
-        self._storage.add_token(Token(digest(secret), user.id, user.name, app.lower(), device, now, now, admin))
+        self._storage.add_token(Token(digest(secret), user.id, user.name, user.app, device, now, now, admin))
         return secret
 
     def check(self, secret: str) -> Token | None:
@@ -117,19 +128,19 @@ class Accounts:
     def still_valid(self, tokens: set[bytes]) -> set[bytes]:
         return {token for token in tokens if self._storage.token(token) is not None}
 
-    def devices(self, name: str, app: str | None = None) -> list[Device]:
+    def devices(self, name: str) -> list[Device]:
         """UsageError if there is no such user."""
-        return [Device(t.device, t.created, t.used, t.app) for t in self.tokens_of(self._known(name).id, app)]
+        return [Device(t.device, t.created, t.used) for t in self.tokens_of(self._known(name).id)]
 
-    def tokens_of(self, user_id: str, app: str | None = None) -> list[Token]:
-        return self._storage.tokens(user_id, app)
+    def tokens_of(self, user_id: str) -> list[Token]:
+        return self._storage.tokens(user_id)
 
-    def revoke(self, name: str, device: str, app: str | None = None) -> list[Token]:
+    def revoke(self, name: str, device: str) -> list[Token]:
         """All tokens of a device; those that were there. UsageError if there is no such user."""
-        return self.revoke_device(self._known(name).id, device, app)
+        return self.revoke_device(self._known(name).id, device)
 
-    def revoke_device(self, user_id: str, device: str, app: str | None = None) -> list[Token]:
-        ended = [token for token in self._storage.tokens(user_id, app) if token.device == device]
+    def revoke_device(self, user_id: str, device: str) -> list[Token]:
+        ended = [token for token in self._storage.tokens(user_id) if token.device == device]
         self.end(ended)
         return ended
 
@@ -139,11 +150,8 @@ class Accounts:
     def used(self, tokens: dict[bytes, int]) -> None:
         self._storage.touch_tokens(tokens)
 
-    def close(self) -> None:
-        self._storage.close()
-
     def _known(self, name: str) -> User:
-        user = self._storage.user(name.strip())
+        user = self._storage.user(self._app, name.strip())
         if user is None:
             raise UsageError(f"user {name}: there is none")
         return user
@@ -171,10 +179,11 @@ def _checked_name(name: str) -> str:
 
 
 @contextmanager
-def open_accounts(data_dir: Path, database: str | None = None) -> Iterator[Accounts]:
-    """The accounts of a server's data directory, also while that server runs. StateError, UsageError."""
-    accounts = Accounts(SqliteAccounts(open_database(Path(data_dir), database)))
+def open_accounts(data_dir: Path, database: str | None = None, app: str = BUILT_IN.id) -> Iterator[Accounts]:
+    """The accounts of an application in a server's data directory, also while that server runs. StateError; UsageError, also
+    if there is no such application."""
+    storage = SqliteAccounts(open_database(Path(data_dir), database))
     try:
-        yield accounts
+        yield Accounts(storage, Applications(storage).known(app).id)
     finally:
-        accounts.close()
+        storage.close()

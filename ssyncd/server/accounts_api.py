@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ssyncd.errors import ProtocolError, RefusedError, SignInError, UsageError
 from ssyncd.protocol.encoding import loads
-from ssyncd.server.accounts import APP
+from ssyncd.server.accounts import Accounts
 from ssyncd.server.answers import API_KEY_HEADER, LaterError, app_of, as_json, services, signed_in
 from ssyncd.server.rates import Rate
 from ssyncd.server.sessions import SESSIONS
@@ -16,8 +16,6 @@ from ssyncd.server.storage.base import Token, User
 
 T = TypeVar("T")
 
-# The key names the application; it is in every client and no secret.
-API_KEY = APP
 # One machine may sign in several users.
 NAMES_PER_ADDRESS = 5
 WAITING = 32
@@ -47,8 +45,6 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post(r"/1/{app}/authorize{end:/?}", authorize),
         web.post(r"/1/{app}/create{end:/?}", create),
         web.post(r"/1/{app}/update{end:/?}", update),
-        web.post(r"/1/{app}/reset_password{end:/?}", needs_admin),
-        web.post(r"/1/{app}/delete{end:/?}", needs_admin),
         web.post(r"/1/{app}/logout{end:/?}", logout),
         web.get(r"/1/{app}/devices{end:/?}", devices),
         web.delete(r"/1/{app}/devices/{device}", revoke),
@@ -63,13 +59,13 @@ async def authorize(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     fields = await _credentials(request)
-    core = services(request)
-    if not core.settings.open_accounts:
+    accounts = _accounts(request)
+    if not services(request).settings.open_accounts:
         raise RefusedError("accounts are made on the server, with `ssyncd user add`", 403)
     try:
-        made = await _hashing(request, core.accounts.add, fields["username"], fields["password"])
+        made = await hashing(request, accounts.add, fields["username"], fields["password"])
     except UsageError as refusal:
-        taken = fields["username"].strip().lower() in map(str.lower, core.accounts.names())
+        taken = fields["username"].strip().lower() in map(str.lower, accounts.names())
         raise RefusedError(str(refusal), 409 if taken else 400) from refusal
     return await _signed_in(request, made, fields)
 
@@ -77,36 +73,39 @@ async def create(request: web.Request) -> web.Response:
 async def update(request: web.Request) -> web.Response:
     fields = await _credentials(request)
     known = await _verify(request, fields)
-    accounts = services(request).accounts
+    accounts = _accounts(request)
     name = known.name
     if fields.get("new_username"):
         accounts.rename(name, fields["new_username"])
         name = fields["new_username"]
     if fields.get("new_password"):
-        await _hashing(request, accounts.set_password, name, fields["new_password"])
+        await hashing(request, accounts.set_password, name, fields["new_password"])
     return as_json({"status": "success"})
 
 
-async def needs_admin(_request: web.Request) -> web.Response:
-    raise RefusedError("this is done on the server, with `ssyncd user`", 403)
+def _extension(request: web.Request) -> Token:
+    """The token of a request that plain Simperium does not have. RefusedError."""
+    if services(request).settings.plain:
+        raise RefusedError("not found", 404)
+    return signed_in(request)
 
 
 async def logout(request: web.Request) -> web.Response:
-    token = signed_in(request)
+    token = _extension(request)
     services(request).accounts.end([token])
     request.app[SESSIONS].revoke({token.digest})
     return as_json({"status": "success"})
 
 
 async def devices(request: web.Request) -> web.Response:
-    token = signed_in(request)
-    tokens = services(request).accounts.tokens_of(token.user, token.app)
+    token = _extension(request)
+    tokens = services(request).accounts.tokens_of(token.user)
     return as_json([_device(one, token) for one in tokens])
 
 
 async def revoke(request: web.Request) -> web.Response:
-    token = signed_in(request)
-    ended = services(request).accounts.revoke_device(token.user, request.match_info["device"], token.app)
+    token = _extension(request)
+    ended = services(request).accounts.revoke_device(token.user, request.match_info["device"])
     if not ended:
         raise RefusedError("no such device", 404)
     request.app[SESSIONS].revoke({one.digest for one in ended})
@@ -118,6 +117,11 @@ async def user(request: web.Request) -> web.Response:
     return as_json({"userid": token.user, "username": token.user_name})
 
 
+def _accounts(request: web.Request) -> Accounts:
+    """Those of the application in the path."""
+    return services(request).accounts.of(app_of(request))
+
+
 def _device(one: Token, asking: Token) -> dict[str, Any]:
     current = one.digest == asking.digest
     return {"name": one.device, "created": one.created, "used": one.used, "current": current}
@@ -125,9 +129,9 @@ def _device(one: Token, asking: Token) -> dict[str, Any]:
 
 async def _credentials(request: web.Request) -> dict[str, str]:
     """Name and password, after the rate of sign-ins. RefusedError, LaterError."""
-    fields = _fields(await request.read())
+    fields = body_fields(await request.read())
     key = request.headers.get(API_KEY_HEADER) or fields.get("client_id", "")
-    if key.lower() not in (API_KEY, app_of(request)):
+    if not services(request).applications.admits(app_of(request), key):
         raise RefusedError("API key invalid", 401)
     if not fields.get("username", "").strip() or not fields.get("password"):
         raise RefusedError("username and password are needed", 400)
@@ -135,7 +139,7 @@ async def _credentials(request: web.Request) -> dict[str, str]:
     return fields
 
 
-def _fields(body: bytes) -> dict[str, str]:
+def body_fields(body: bytes) -> dict[str, str]:
     """JSON, whatever the content type says, else a form."""
     try:
         value: Any = loads(body)
@@ -152,12 +156,12 @@ def _encodable(text: str) -> bool:
 
 async def _verify(request: web.Request, fields: dict[str, str]) -> User:
     try:
-        return await _hashing(request, services(request).accounts.verify, fields["username"], fields["password"])
+        return await hashing(request, _accounts(request).verify, fields["username"], fields["password"])
     except SignInError as refusal:
         raise RefusedError(str(refusal), 401) from refusal
 
 
-async def _hashing(request: web.Request, work: Callable[[str, str], T], name: str, password: str) -> T:
+async def hashing(request: web.Request, work: Callable[[str, str], T], name: str, password: str) -> T:
     rates = request.app[RATES]
     rates.waiting += 1
     try:
@@ -168,5 +172,5 @@ async def _hashing(request: web.Request, work: Callable[[str, str], T], name: st
 
 async def _signed_in(request: web.Request, known: User, fields: dict[str, str]) -> web.Response:
     core = services(request)
-    secret = await core.read(core.accounts.issue, known, fields.get("device") or "unnamed", app_of(request))
+    secret = await core.read(core.accounts.issue, known, fields.get("device") or "unnamed")
     return as_json({"username": known.name, "access_token": secret, "userid": known.id})

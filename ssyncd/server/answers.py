@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -19,10 +20,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API_KEY_HEADER = "X-Simperium-API-Key"
 TOKEN_HEADER = "X-Simperium-Token"
+USER_HEADER = "X-Simperium-User"
 VERSION_HEADER = "X-Simperium-Version"
 _CORS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": f"{API_KEY_HEADER}, {TOKEN_HEADER}, X-Simperium-User, Content-Type",
+    "Access-Control-Allow-Headers": f"{API_KEY_HEADER}, {TOKEN_HEADER}, {USER_HEADER}, Content-Type",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Expose-Headers": VERSION_HEADER,
 }
@@ -69,6 +71,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error(400, str(refusal))
     except (StateError, DiskError) as failure:
         return _storage_failed(failure)
+    except ConnectionError as failure:
+        # The client went away in the middle of its request; nobody reads this.
+        log.debug("%s %s: %s", request.method, request.path, failure)
+        return error(400, "the request broke off")
     except Exception:  # top of a request: whatever is odd about it must not come out as a page of HTML
         log.exception("%s %s", request.method, request.path)
         return error(500, "internal error")
@@ -91,11 +97,19 @@ def app_of(request: web.Request) -> str:
 
 
 def signed_in(request: web.Request) -> Token:
-    """The token of a request, valid for the application in its path. RefusedError 401."""
-    token = services(request).check(request.headers.get(TOKEN_HEADER, ""))
-    if token is None or token.app != app_of(request):
+    """The token of a request, valid for the application in its path; with an admin's, any user can be acted for.
+    RefusedError 401, 404."""
+    core, app = services(request), app_of(request)
+    token = core.check(request.headers.get(TOKEN_HEADER, ""))
+    if token is None or token.app != app:
         raise RefusedError("Token invalid", 401)
-    return token
+    picked = request.headers.get(USER_HEADER)
+    if picked is None or not token.admin:
+        return token
+    user = core.accounts.of(app).by_id(picked)
+    if user is None:
+        raise RefusedError("no such user", 404)
+    return replace(token, user=user.id, user_name=user.name)
 
 
 async def bucket_of(request: web.Request, token: Token) -> int:

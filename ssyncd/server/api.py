@@ -4,7 +4,7 @@ from aiohttp import web
 
 from ssyncd import __version__
 from ssyncd.errors import RefusedError, StateError
-from ssyncd.server import accounts_api, changes_api, chunks_api, objects_api
+from ssyncd.server import accounts_api, admin_api, all_api, changes_api, chunks_api, objects_api
 from ssyncd.server.accounts_api import RATES, SignInRates
 from ssyncd.server.answers import SERVICES, as_json, error, errors_as_json, services
 from ssyncd.server.quota import QUOTA, Quota
@@ -25,6 +25,8 @@ def make_app(core: Services) -> web.Application:
     app.router.add_routes(accounts_api.routes())
     app.router.add_routes(objects_api.routes())
     app.router.add_routes(changes_api.routes())
+    app.router.add_routes(all_api.routes())
+    app.router.add_routes(admin_api.routes())
     app.router.add_routes(chunks_api.routes())
     return app
 
@@ -42,8 +44,10 @@ async def health(request: web.Request) -> web.Response:
 
 async def about(request: web.Request) -> web.Response:
     """What this server has beyond plain Simperium."""
-    settings = services(request).settings
-    if settings.plain:
+    core = services(request)
+    app = core.applications.find(request.match_info["app"])
+    settings = core.settings
+    if settings.plain or app is None:
         raise RefusedError("not found", 404)
     limits = {
         "object": settings.object_limit,
@@ -51,5 +55,4 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    app = request.match_info["app"]
-    return as_json({"app": app, "server": f"ssyncd/{__version__}", "chunks": 1, "limits": limits})
+    return as_json({"app": app.id, "server": f"ssyncd/{__version__}", "chunks": 1, "devices": 1, "limits": limits})

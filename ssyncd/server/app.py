@@ -14,7 +14,6 @@ from pathlib import Path
 from aiohttp import web
 
 from ssyncd.errors import StateError, UsageError
-from ssyncd.server.accounts import Accounts
 from ssyncd.server.answers import SERVICES
 from ssyncd.server.api import make_app
 from ssyncd.server.blobs.opening import open_blobs
@@ -90,7 +89,7 @@ class Server:
         blobs = open_blobs(settings.data, settings.chunks, settings.chunk_limit)
         undo.callback(blobs.close)
         storage = SqliteChanges(database, Retention(settings.version_max, settings.version10_max))
-        core = self.core = Services(settings, storage, Accounts(SqliteAccounts(database)), blobs)
+        core = self.core = Services(settings, storage, SqliteAccounts(database), blobs)
         undo.callback(core.close)
         app = make_app(core)
         chores = Housekeeping(core, app)

@@ -7,7 +7,7 @@ from aiohttp import web
 from ssyncd.errors import ProtocolError, RefusedError
 from ssyncd.protocol.changes import BadChange, ClientChange, parse_client_change
 from ssyncd.protocol.encoding import loads
-from ssyncd.server.answers import app_of, as_json, bucket_name, bucket_of, services, signed_in
+from ssyncd.server.answers import bucket_of, services, signed_in
 from ssyncd.server.entries import encode, refusal
 from ssyncd.server.hub import Waiter
 from ssyncd.server.services import Services
@@ -21,14 +21,13 @@ def routes() -> list[web.AbstractRouteDef]:
     return [
         web.get(r"/1/{app}/{bucket}/changes", get),
         web.post(r"/1/{app}/{bucket}/changes", post),
-        web.get(r"/1/{app}/{bucket}/all", get_all),
     ]
 
 
 async def get(request: web.Request) -> web.Response:
     core = services(request)
     bucket = await bucket_of(request, signed_in(request))
-    position = _position(core, bucket, request.query.get("cv", ""))
+    position = position_of(core, bucket, request.query.get("cv", ""))
     found = await core.read(_since, core, bucket, position) or await _wait(core, bucket, position)
     return _list(found)
 
@@ -46,7 +45,8 @@ async def _wait(core: Services, bucket: int, position: int) -> list[bytes]:
         core.hub.leave(feed, waiter)
 
 
-def _position(core: Services, bucket: int, cv: str) -> int:
+def position_of(core: Services, bucket: int, cv: str) -> int:
+    """Where the log of a bucket stood at a cv. RefusedError 404 if it is unknown (any more)."""
     position = 0 if cv in ("", "0") else core.writer.positions.parse(bucket, cv)
     if position is None or not core.storage.floor(bucket) <= position <= core.storage.head(bucket):
         raise RefusedError("unknown cv", 404)
@@ -80,57 +80,6 @@ async def _apply(core: Services, bucket: int, client: str, change: ClientChange 
     if isinstance(outcome, int):
         return [refusal(client, change.key, change.ccid, outcome)]
     return [entry.text for entry in outcome]
-
-
-async def get_all(request: web.Request) -> web.Response:
-    """Changes of all users in buckets of one name; for an admin token. Positions are those of the whole log."""
-    core = services(request)
-    token = signed_in(request)
-    if not token.admin:
-        raise RefusedError("this needs an admin token", 403)
-    position = 0
-    if cv := request.query.get("cv", ""):
-        known = core.writer.positions.parse(0, cv)
-        if known is None:
-            raise RefusedError("unknown cv", 404)
-        position = known
-    batch = request.query.get("batch", "")
-    most = min(int(batch), MOST) if batch.isdecimal() and len(batch) < 10 else 100
-    skip = set(request.query.getall("skip_clientid", []))
-    wanted = _All(app_of(request), bucket_name(request), position, most, request.query.get("data") == "1")
-    found = await core.read(wanted.read, core)
-    return as_json([change for change in found if change["clientid"] not in skip])
-
-
-class _All:
-    """What an admin asks for."""
-
-    def __init__(self, app: str, name: str, position: int, most: int, with_data: bool) -> None:
-        self._app = app
-        self._name = name
-        self._position = position
-        self._most = most
-        self._with_data = with_data
-
-    def read(self, core: Services) -> list[dict[str, object]]:
-        found: list[tuple[int, dict[str, object]]] = []
-        for user, app, name, bucket in core.storage.all_buckets():
-            if (app, name) == (self._app, self._name):
-                found += self._of_bucket(core, user, bucket)
-        found.sort(key=lambda one: one[0])
-        return [change for _, change in found[: self._most]]
-
-    def _of_bucket(self, core: Services, user: str, bucket: int) -> list[tuple[int, dict[str, object]]]:
-        changes = []
-        for row in core.storage.since(bucket, self._position, self._most, SIZE):
-            change: dict[str, object] = loads(encode(row, core.writer.positions).text)
-            change["id"] = f"{user}/{row.key}"
-            change["cv"] = core.writer.positions.text(0, row.position)
-            if self._with_data:
-                data = core.storage.version(bucket, row.key, row.version)
-                change["d"] = None if data is None else loads(data)
-            changes.append((row.position, change))
-        return changes
 
 
 def _list(elements: list[bytes]) -> web.Response:

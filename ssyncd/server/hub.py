@@ -85,6 +85,15 @@ class Hub:
     def __init__(self, storage: ChangeStorage) -> None:
         self._storage = storage
         self._feeds: dict[int, Feed] = {}
+        self._watchers: set[Listener] = set()
+        self.closing = False
+
+    def watch(self, listener: Listener) -> None:
+        """Wake it after every change of any bucket."""
+        self._watchers.add(listener)
+
+    def unwatch(self, listener: Listener) -> None:
+        self._watchers.discard(listener)
 
     def join(self, bucket: int, listener: Listener) -> Feed:
         """The feed of a bucket, which from now on wakes the listener."""
@@ -107,9 +116,14 @@ class Hub:
         for feed in touched:
             for listener in feed.listeners:
                 listener.wake()
+        for listener in self._watchers:
+            listener.wake()
 
     def wake_all(self) -> None:
         """The server is going away: nobody is to wait any longer."""
+        self.closing = True
+        for listener in self._watchers:
+            listener.wake()
         for feed in self._feeds.values():
             for listener in feed.listeners:
                 listener.wake()
@@ -131,6 +145,11 @@ class Waiter:
 
     def wake(self) -> None:
         self._more.set()
+
+    async def again(self) -> None:
+        """Returns after the next `wake`, or at once if there was one since the last time."""
+        await self._more.wait()
+        self._more.clear()
 
     async def wait(self, timeout: float) -> bool:
         """Whether something came in time (seconds)."""

@@ -38,6 +38,7 @@ class Page:
     at: int
     limit: int | None
     with_data: bool
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def read_page(storage: ChangeStorage, page: Page) -> PageAnswer:
     """Blocks. At most `limit` objects and about PAGE_BYTES; never an empty page after a mark (Server MUST 12)."""
     limit = max(1, min(page.limit or DEFAULT_LIMIT, LIMIT))
     # One more than is shown: only that tells whether there is a next page.
-    listed = storage.page(page.bucket, page.after, page.at, limit + 1, PAGE_BYTES if page.with_data else 0)
+    listed = storage.page(page.bucket, page.after, page.at, limit + 1, PAGE_BYTES if page.with_data else 0, page.since)
     size = sum(len(one.data or b"") for one in listed)
     shown = listed[:-1] if len(listed) > 1 and (len(listed) > limit or size > PAGE_BYTES) else listed
     more = len(shown) < len(listed) or (size > PAGE_BYTES and _more(storage, page, shown[-1].key))
@@ -75,4 +76,4 @@ def read_page(storage: ChangeStorage, page: Page) -> PageAnswer:
 
 
 def _more(storage: ChangeStorage, page: Page, after: str) -> bool:
-    return bool(storage.page(page.bucket, after, page.at, 1, 0))
+    return bool(storage.page(page.bucket, after, page.at, 1, 0, page.since))

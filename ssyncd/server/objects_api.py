@@ -21,6 +21,7 @@ from ssyncd.server.answers import (
     services,
     signed_in,
 )
+from ssyncd.server.changes_api import position_of
 from ssyncd.server.entries import creation
 from ssyncd.server.index import Page, read_mark, read_page
 from ssyncd.server.writer import INTERNAL
@@ -98,6 +99,7 @@ async def index(request: web.Request) -> web.Response:
         at,
         int(limit) if limit.isdecimal() and len(limit) < 10 else None,
         request.query.get("data") in ("1", "true"),
+        position_of(core, bucket, request.query.get("since", "")),
     )
     answer = await core.read(read_page, core.storage, page)
     body = answer.json(core.writer.positions.text(bucket, at), count=True)

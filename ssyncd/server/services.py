@@ -7,12 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from ssyncd.errors import RefusedError
 from ssyncd.protocol.changes import ClientChange
 from ssyncd.server.accounts import Accounts
+from ssyncd.server.applications import Applications
 from ssyncd.server.blobs.base import Blobs
 from ssyncd.server.hub import Hub
 from ssyncd.server.settings import ServerSettings
-from ssyncd.server.storage.base import ChangeStorage, Token
+from ssyncd.server.storage.base import NOBODY, OPTIONS, AccountStorage, ChangeStorage, Token
 from ssyncd.server.writer import Group, Outcome, Submission, Writer
 
 P = ParamSpec("P")
@@ -27,10 +29,13 @@ CARRIERS = 4
 class Services:
     """Made on the event loop. Tiny look-ups in the database are done there, everything longer in threads."""
 
-    def __init__(self, settings: ServerSettings, storage: ChangeStorage, accounts: Accounts, blobs: Blobs) -> None:
+    def __init__(
+        self, settings: ServerSettings, storage: ChangeStorage, accounts: AccountStorage, blobs: Blobs
+    ) -> None:
         self.settings = settings
         self.storage = storage
-        self.accounts = accounts
+        self.accounts = Accounts(accounts)
+        self.applications = Applications(accounts)
         self.blobs = blobs
         self.hub = Hub(storage)
         self.used: dict[bytes, int] = {}
@@ -64,8 +69,10 @@ class Services:
         return await self._loop.run_in_executor(self._passwords, functools.partial(work, *args, **kwargs))
 
     async def bucket(self, token: Token, name: str) -> int:
-        """The number of a bucket of the token's account."""
-        wanted = (token.user, token.app, name)
+        """The number of a bucket of the token's account, or of the options of its application. RefusedError 403."""
+        if name == OPTIONS and not token.admin:
+            raise RefusedError("this needs an admin token", 403)
+        wanted = (NOBODY if name == OPTIONS else token.user, token.app, name)
         number = self._buckets.get(wanted)
         if number is None:
             number = self._buckets[wanted] = await self.read(self.storage.bucket, *wanted)

@@ -34,7 +34,7 @@ from ssyncd.server.channels import Channel, State
 from ssyncd.server.entries import Entry, changes_message, encode, refusal
 from ssyncd.server.index import Page, read_mark, read_page
 from ssyncd.server.services import Services
-from ssyncd.server.storage.base import Token
+from ssyncd.server.storage.base import OPTIONS, Token
 from ssyncd.server.writer import Outcome, Submission
 
 log = logging.getLogger(__name__)
@@ -178,6 +178,8 @@ class Session:
             return Denied(401, "Token invalid")
         if not valid_bucket(init.bucket):
             return Denied(500, "Bucket name invalid")
+        if init.bucket == OPTIONS and not token.admin:
+            return Denied(500, "This needs an admin token")
         if len(init.client) > 256 or not _encodable(init.client):
             return Denied(500, "Client id invalid")
         if len(self._channels) >= CHANNELS:

@@ -7,12 +7,20 @@ import pytest
 
 from tests.end_to_end.machine import Machine, Place, Server
 
+# Of the tests against a plain server, those that are not left to the slow part.
+QUICK_WHEN_PLAIN = {
+    "test_two_machines_sign_in_with_the_password_and_sync",
+    "test_different_edits_of_one_file_leave_both",
+    "test_two_machines_meet_in_a_hosted_application",
+}
+
 
 class Site:
     """One server (started when first asked for) and the machines of a test."""
 
-    def __init__(self, directory: Path, server: Callable[[], Server] | None = None) -> None:
+    def __init__(self, directory: Path, server: Callable[[], Server] | None = None, plain: bool = False) -> None:
         self.directory = directory
+        self.plain = plain
         self.places: list[Place] = []
         self._server = server
         self._own: Server | None = None
@@ -40,9 +48,9 @@ class Site:
     def pair(self, settings: str = "") -> tuple[Machine, Machine]:
         return self.machine("alpha", settings=settings), self.machine("beta", settings=settings)
 
-    def own_server(self) -> Server:
+    def own_server(self, app: str = "ssyncd", settings: str = "") -> Server:
         """A server for this test alone, with an account, not started."""
-        server = Server(self.directory / "server")
+        server = Server(self.directory / "server", self.plain, app, settings)
         server.add_user()
         self.places.append(server)
         self._own = server
@@ -62,27 +70,34 @@ class Site:
         return "\n".join(place.report() for place in self.places)
 
 
-@pytest.fixture(scope="module")
-def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
-    made: list[Server] = []
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that has a site also runs against a server that offers no extension."""
+    if "plain" in metafunc.fixturenames:
+        marks = [] if metafunc.function.__name__ in QUICK_WHEN_PLAIN else [pytest.mark.slow]
+        metafunc.parametrize("plain", [False, pytest.param(True, marks=marks)], ids=["ssyncd", "plain"])
 
-    def get() -> Server:
-        if not made:
-            server = Server(tmp_path_factory.mktemp("server") / "home")
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bool], Server]]:
+    made: dict[bool, Server] = {}
+
+    def get(plain: bool) -> Server:
+        if plain not in made:
+            server = Server(tmp_path_factory.mktemp("server") / "home", plain)
             server.add_user()
             server.start()
-            made.append(server)
-        return made[0]
+            made[plain] = server
+        return made[plain]
 
     yield get
-    for server in made:
+    for server in made.values():
         if server.running is not None:
             assert server.stop() == 0
 
 
 @pytest.fixture
-def site(tmp_path: Path, module_server: Callable[[], Server]) -> Iterator[Site]:
-    made = Site(tmp_path, module_server)
+def site(tmp_path: Path, module_server: Callable[[bool], Server], plain: bool) -> Iterator[Site]:
+    made = Site(tmp_path, lambda: module_server(plain), plain)
     yield made
     wrong = made.end()
     report = made.report()

@@ -103,6 +103,8 @@ class Place:
             "XDG_RUNTIME_DIR": str(home / "run"),
         }
         self.logs: list[Path] = []
+        self.config = home / "config" / "ssyncd" / "config.toml"
+        self.config.parent.mkdir(parents=True)
         (home / "run").mkdir(mode=0o700)
 
     def launch(self, *arguments: str) -> Running:
@@ -138,12 +140,16 @@ class Place:
 
 
 class Server(Place):
-    """`ssyncd serve` with one account, `anna`; it keeps its port over restarts."""
+    """`ssyncd serve` with one account, `anna`, of one application; it keeps its port over restarts. `plain`: it offers no
+    extension."""
 
     user, password = "anna", "correct horse"
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, plain: bool = False, app: str = "ssyncd", settings: str = "") -> None:
         super().__init__(home, "server")
+        self.app, self.api_key = app, "ssyncd"
+        self.config.write_text(settings)
+        self._options = ("--plain",) if plain else ()
         self.data = home / "server"
         self.url = ""
         self.running: Running | None = None
@@ -151,7 +157,7 @@ class Server(Place):
 
     def start(self) -> None:
         listen = self.url.removeprefix("http://") or "127.0.0.1:0"
-        running = self.running = self.launch("serve", "--listen", listen, "--data", str(self.data))
+        running = self.running = self.launch("serve", "--listen", listen, "--data", str(self.data), *self._options)
         until(lambda: "ssyncd serves " in running.text() or not running.alive, "the server listens")
         assert running.alive, running.text()
         self.url = running.text().partition("ssyncd serves ")[2].split()[0]
@@ -162,16 +168,21 @@ class Server(Place):
         return running.end(number)
 
     def add_user(self) -> None:
-        added = self.run("user", "add", self.user, "--password-stdin", "--data", self.data, input=self.password + "\n")
-        assert added.returncode == 0, added.stderr
+        if self.app != "ssyncd":
+            self.api_key = self._keep("app", "add", self.app).strip()
+        self._keep("user", "add", self.user, "--app", self.app, "--password-stdin", input=self.password + "\n")
+
+    def _keep(self, *arguments: str, input: str = "") -> str:
+        done = self.run(*arguments, "--data", self.data, input=input)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def account(self) -> Account:
         """With a token of `ssyncd user token`: signing in with the password costs a tenth of a second of one core."""
         if self._account is None:
-            made = self.run("user", "token", self.user, "--data", self.data)
-            assert made.returncode == 0, made.stderr
+            token = self._keep("user", "token", self.user, "--app", self.app).strip()
             [(user_id,)] = self._query("SELECT id FROM users")
-            self._account = Account(self.url, "ssyncd", self.user, user_id, made.stdout.strip())
+            self._account = Account(self.url, self.app, self.user, user_id, token)
         return self._account
 
     def versions(self, bucket: str) -> list[Version]:
@@ -185,6 +196,11 @@ class Server(Place):
 
     def count(self, bucket: str) -> int:
         return len(self.versions(bucket))
+
+    def largest(self) -> int:
+        """Bytes of the largest object."""
+        [(size,)] = self._query("SELECT max(length(data)) FROM changes")
+        return int(size)
 
     def _query(self, sql: str, *values: str) -> list[Any]:
         connection = sqlite3.connect(f"file:{self.data / 'server.db'}?mode=ro", uri=True)
@@ -202,8 +218,6 @@ class Machine(Place):
         self.bucket = bucket
         self.folder = home / "Folder"
         self.running: Running | None = None
-        self.config = home / "config" / "ssyncd" / "config.toml"
-        self.config.parent.mkdir(parents=True)
         self.config.write_text(f'device = "{name}"\n{settings}')
         self.folder.mkdir()
 

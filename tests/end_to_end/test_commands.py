@@ -23,9 +23,19 @@ def test_two_machines_sign_in_with_the_password_and_sync(site: Site) -> None:
         machine.write(f"of {machine.name}", machine.name)
     start(one, other)
     assert agree(one, other) == {"of alpha": b"alpha", "of beta": b"beta"}
+
+
+def test_a_machine_whose_access_is_taken_away_ends_and_says_why(site: Site) -> None:
+    if site.plain:
+        pytest.skip("plain Simperium has no list of devices; test_hosted.py has what is said then")
+    server = site.server
+    one, other = site.bare_machine("alpha"), site.bare_machine("beta")
+    for machine in (one, other):
+        done = machine.run("login", server.url, "--user", "anna", "--password-stdin", input=server.password + "\n")
+        assert done.returncode == 0, done.stderr
+    start(one, other)
     devices = json.loads(one.run("devices", "--json").stdout)["devices"]
     assert {"alpha", "beta"} <= {device["name"] for device in devices}
-    # A device whose access is taken away ends, with the code that says why.
     assert one.run("devices", "revoke", "beta").returncode == 0
     assert other.ended() == Exit.SIGN_IN
     assert one.run("logout").returncode == 0

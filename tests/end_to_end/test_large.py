@@ -129,7 +129,9 @@ def test_a_gigabyte_arrives_with_bounded_memory(site: Site, kind: str) -> None:
         peak = place.running.peak()
         assert peak < 300 * MEGABYTE, f"{place.name} had {peak // MEGABYTE} MiB"
     stored = sum(path.stat().st_size for path in server.data.rglob("*") if path.is_file())
-    assert stored < (1100 if kind == "random" else 200) * MEGABYTE
+    # Objects hold base64, a third longer.
+    longer = 1.4 if site.plain else 1.0
+    assert stored < (1100 if kind == "random" else 200) * longer * MEGABYTE
     # One megabyte changed inside costs about that.
     with one.path("large").open("r+b") as file:
         file.seek(500 * MEGABYTE)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -145,18 +146,42 @@ def test_a_web_page_is_no_server(reply):
 
 @pytest.mark.parametrize("reply", [as_json({}), as_json([5])])
 def test_an_odd_list_of_devices_is_refused(reply):
-    with pytest.raises(RemoteError):
-        answered(reply, lambda url: devices(Account(url, "ssyncd", "anna", "", "t")))
+    offers = as_json({"server": "ssyncd/9", "devices": 1, "limits": {}})
+    with fake_server(lambda request: reply if "devices" in request.path else offers) as server:
+        with pytest.raises(RemoteError, match="list of devices"):
+            devices(Account(server.url, "ssyncd", "anna", "", "t"))
+        assert server.requests[-1].path == "/1/ssyncd/devices/"
 
 
-def test_a_server_without_devices_says_so():
-    with pytest.raises(RefusedError):
-        answered(Reply(404, b""), lambda url: devices(Account(url, "ssyncd", "anna", "", "t")))
+@pytest.mark.parametrize("question", [devices, logout, lambda account: revoke(account, "laptop")])
+@pytest.mark.parametrize("reply", [Reply(404, b""), Reply(401, b""), as_json({"server": "ssyncd/9", "limits": {}})])
+def test_a_server_without_devices_is_not_asked_for_them(question, reply):
+    with fake_server(lambda _: reply) as server:
+        with pytest.raises(RefusedError, match="lists and ends no access tokens"):
+            question(Account(server.url, "ssyncd", "anna", "", "t"))
+        assert [request.path for request in server.requests] == ["/1/ssyncd/"]
 
 
-@pytest.mark.parametrize("status", [401, 404])
-def test_logging_out_of_a_server_that_knows_nothing_of_it_is_harmless(status):
-    assert answered(Reply(status, b""), lambda url: logout(Account(url, "ssyncd", "anna", "", "t")))[0] is False
+def test_signing_in_and_the_socket_can_be_elsewhere(tmp_path):
+    service = Service("app id", "key", auth_url="", websocket_url="wss://live.example/x")
+    with fake_server(lambda _: as_json(GOOD)) as there:
+        service = dataclasses.replace(service, auth_url=f"{there.url}/below/")
+        account = sign_in("https://api.example/", "anna", "milk", "laptop", service)
+        assert [request.path for request in there.requests] == ["/below/1/app%20id/authorize/"]
+    assert (account.url, account.socket) == ("https://api.example", "wss://live.example/x")
+    assert dataclasses.replace(account, websocket_url="").socket == "wss://api.example/sock/1/app%20id/websocket"
+
+
+@pytest.mark.parametrize("url", ["https://live.example", "wss://", "live.example", "ws://h:port/", "ws://[::1"])
+def test_what_is_no_url_of_a_websocket_is_a_usage_error(url):
+    with pytest.raises(UsageError, match="websocket"):
+        sign_in("http://127.0.0.1:1", "anna", "milk", "laptop", Service(websocket_url=url))
+
+
+def test_the_limit_that_a_plain_server_does_not_tell_is_the_one_given():
+    assert answered(Reply(404), lambda url: discover(url, object_limit=200_000))[0] == Extensions(object_limit=200_000)
+    told = as_json({"server": "ssyncd/9", "limits": {"object": 300_000}})
+    assert answered(told, lambda url: discover(url, object_limit=200_000))[0].object_limit == 300_000
 
 
 def test_devices_come_and_go_on_a_real_server(tmp_path):

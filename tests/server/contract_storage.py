@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from ssyncd.server.storage.base import (
+    NOBODY,
+    OPTIONS,
     THIN_AFTER,
     AccountStorage,
+    App,
     ChangeStorage,
     Retention,
     Row,
@@ -178,6 +181,42 @@ class ChangesContract:
         assert storage.floor(writing.bucket) == 0
         assert len(storage.since(writing.bucket, 0, 99, 10**6)) == 9
 
+    def _options(
+        self, storage: ChangeStorage, writing: Writing, options: dict[str, object], key: str = "notes"
+    ) -> None:
+        """The application's own object about its buckets of that name."""
+        writing.bucket, before = storage.bucket(NOBODY, "ssyncd", OPTIONS), writing.bucket
+        storage.append([writing.row(key, at=NOW - THIN_AFTER - 1)._replace(data=json.dumps(options).encode())], [])
+        writing.bucket = before
+
+    def test_the_options_of_a_bucket_say_what_is_kept(self, storage: ChangeStorage, writing: Writing) -> None:
+        self._options(storage, writing, {"version_max": 2})
+        self._options(storage, writing, {"version_max": 5, "version10_max": 2})
+        for _ in range(31):
+            writing.put("a", at=NOW - THIN_AFTER - 1)
+        writing.put("a", at=NOW)
+        held = [v for v in range(1, 33) if storage.version(writing.bucket, "a", v) is not None]
+        assert held == [1, 11, 21, 28, 29, 30, 31, 32]
+        while storage.prune(NOW - 1, 100):
+            pass
+        assert [row.version for row in storage.since(writing.bucket, 0, 99, 10**6)] == held[1:]
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"version_max": 0, "version10_max": -1}, {"version_max": "9", "version10_max": True}, {"schema": {}}],
+    )
+    def test_options_that_say_nothing_sensible_change_nothing(
+        self, storage: ChangeStorage, writing: Writing, options: dict[str, object]
+    ) -> None:
+        self._options(storage, writing, options)
+        self._options(storage, writing, {"version_max": 30}, "other")
+        for _ in range(32):
+            writing.put("a", at=NOW - THIN_AFTER - 1)
+        writing.versions["a"] = 47
+        writing.put("a", at=NOW)
+        assert [v for v in range(2, 33) if storage.version(writing.bucket, "a", v) is not None] == []
+        assert storage.version(writing.bucket, "a", 48) is not None
+
     def test_the_collector_sees_every_kept_version(self, storage: ChangeStorage, writing: Writing) -> None:
         for key in ("a", "a", "b"):
             writing.put(key)
@@ -185,41 +224,73 @@ class ChangesContract:
         assert sorted(storage.versions(writing.bucket)) == sorted([data(1), data(2), data(1)])
 
 
-def a_token(number: int, device: str = "laptop", app: str = "ssyncd") -> Token:
-    return Token(b"%032d" % number, "u1", "bob", app, device, NOW + number, NOW)
+def a_token(number: int) -> Token:
+    return Token(b"%032d" % number, "u1", "bob", "ssyncd", "laptop", NOW + number, NOW)
 
 
 class AccountsContract:
     @pytest.fixture
     def bob(self, storage: AccountStorage) -> User:
-        bob = User("u1", "bob", "hash")
+        bob = User("u1", "ssyncd", "bob", "hash")
         assert storage.add_user(bob, NOW)
         return bob
 
     def test_a_name_is_taken_whatever_its_case(self, storage: AccountStorage, bob: User) -> None:
-        assert not storage.add_user(User("u2", "BOB", "other"), NOW)
-        assert storage.user("Bob") == bob
-        assert storage.users() == [bob]
+        assert not storage.add_user(User("u2", "ssyncd", "BOB", "other"), NOW)
+        assert storage.user("ssyncd", "Bob") == bob
+        assert storage.users("ssyncd") == [bob]
 
     def test_an_unknown_name_is_nobody(self, storage: AccountStorage) -> None:
-        assert storage.user("nobody") is None
-        assert storage.users() == []
+        assert storage.user("ssyncd", "nobody") is None
+        assert storage.users("ssyncd") == []
 
     def test_a_password_and_a_name_can_change_but_not_the_id(self, storage: AccountStorage, bob: User) -> None:
-        storage.add_user(User("u2", "eve", "hash"), NOW)
+        storage.add_user(User("u2", "ssyncd", "eve", "hash"), NOW)
         storage.set_password(bob.id, "new")
         assert storage.rename(bob.id, "robert")
         assert storage.rename(bob.id, "Robert")
         assert not storage.rename(bob.id, "Eve")
-        assert storage.user("robert") == User("u1", "Robert", "new")
+        assert storage.user("ssyncd", "robert") == User("u1", "ssyncd", "Robert", "new")
 
-    def test_tokens_are_listed_oldest_first_by_app(self, storage: AccountStorage, bob: User) -> None:
-        mine, other = a_token(2), a_token(1, app="notes")
-        storage.add_token(mine)
-        storage.add_token(other)
-        assert storage.token(mine.digest) == mine
-        assert storage.tokens(bob.id) == [other, mine]
-        assert storage.tokens(bob.id, "ssyncd") == [mine]
+    def test_users_of_another_app_are_others(self, storage: AccountStorage, bob: User) -> None:
+        other = User("u2", "notes", "bob", "hash")
+        assert storage.add_user(other, NOW)
+        assert storage.user("notes", "BOB") == other
+        assert storage.user_of_id("notes", other.id) == other
+        assert storage.user_of_id("ssyncd", other.id) is None
+        assert storage.user_of_id("notes", "unknown") is None
+        assert (storage.users("ssyncd"), storage.users("notes"), storage.users("x")) == ([bob], [other], [])
+        assert storage.rename(other.id, "eve")
+        assert storage.user("ssyncd", "eve") is None
+
+    def test_apps_are_listed_by_id_and_there_once(self, storage: AccountStorage) -> None:
+        notes, chat = App("notes", "k1"), App("chat", "k2")
+        assert storage.add_app(notes, NOW)
+        assert storage.add_app(chat, NOW)
+        assert not storage.add_app(App("notes", "k3"), NOW)
+        assert storage.apps() == [chat, notes]
+        assert storage.app("notes") == notes
+        assert storage.app("unknown") is None
+
+    def test_a_removed_app_takes_its_users_and_their_tokens_along(self, storage: AccountStorage, bob: User) -> None:
+        storage.add_app(App("notes", "k1"), NOW)
+        storage.add_user(User("u2", "notes", "eve", "hash"), NOW)
+        storage.add_token(a_token(1))
+        storage.add_token(Token(b"%032d" % 2, "u2", "eve", "notes", "laptop", NOW, NOW))
+        storage.remove_app("notes")
+        storage.remove_app("unknown")
+        assert storage.apps() == []
+        assert storage.users("notes") == []
+        assert storage.users("ssyncd") == [bob]
+        assert storage.token(b"%032d" % 2) is None
+        assert storage.token(a_token(1).digest) is not None
+
+    def test_tokens_are_listed_oldest_first(self, storage: AccountStorage, bob: User) -> None:
+        later, earlier = a_token(2), a_token(1)
+        storage.add_token(later)
+        storage.add_token(earlier)
+        assert storage.token(later.digest) == later
+        assert storage.tokens(bob.id) == [earlier, later]
         assert storage.token(b"unknown") is None
 
     def test_a_removed_token_is_unknown(self, storage: AccountStorage, bob: User) -> None:
@@ -238,5 +309,5 @@ class AccountsContract:
         storage.add_token(a_token(1))
         storage.remove_user(bob.id)
         storage.remove_user("unknown")
-        assert storage.user("bob") is None
+        assert storage.user("ssyncd", "bob") is None
         assert storage.token(a_token(1).digest) is None

@@ -15,6 +15,7 @@ import argon2
 
 from ssyncd.server.accounts import Accounts
 from ssyncd.server.app import Server, ServerSettings
+from ssyncd.server.applications import Applications
 from ssyncd.server.storage.opening import open_database
 from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
 
@@ -101,12 +102,15 @@ class Socket:
 
 
 class Running:
-    def __init__(self, url: str, accounts: Accounts, http: aiohttp.ClientSession, server: Server) -> None:
+    def __init__(self, url: str, storage: SqliteAccounts, http: aiohttp.ClientSession, server: Server) -> None:
         self.url = url
-        self.accounts = accounts
+        self.accounts = Accounts(storage, hasher=CHEAP)
+        self.applications = Applications(storage)
         self.http = http
         self.server = server
-        self.token = accounts.token("bob", "laptop")
+        if "bob" not in self.accounts.names():
+            self.accounts.add("bob", "secret")
+        self.token = self.accounts.token("bob", "laptop")
 
     async def socket(self, token: str | None = None, app: str = "ssyncd", limit: int = 0) -> Socket:
         path = f"{self.url}/sock/1/{app}/websocket"
@@ -140,14 +144,12 @@ async def running(data: Path, **settings: Any) -> AsyncIterator[Running]:
     """A server with the user `bob`, whose password is `secret`."""
     server = Server(ServerSettings(data, listen="127.0.0.1:0", **settings))
     url = await server.start()
-    accounts = Accounts(SqliteAccounts(open_database(data, settings.get("database"))), hasher=CHEAP)
+    storage = SqliteAccounts(open_database(data, settings.get("database")))
     try:
-        if "bob" not in accounts.names():
-            accounts.add("bob", "secret")
         async with aiohttp.ClientSession() as http:
-            yield Running(url, accounts, http, server)
+            yield Running(url, storage, http, server)
     finally:
-        accounts.close()
+        storage.close()
         await server.stop()
 
 

@@ -44,21 +44,21 @@ def test_a_password_is_kept_as_argon2id_and_nowhere_else() -> None:
     storage = MemoryAccounts()
     user = Accounts(storage).add("bob", "secret")
     assert user.password_hash.startswith("$argon2id$")
-    assert "secret" not in str(storage.users())
+    assert "secret" not in str(storage.users("ssyncd"))
 
 
 def test_an_old_hash_is_renewed_at_the_next_sign_in() -> None:
     storage = MemoryAccounts()
-    storage.add_user(User("u1", "bob", CHEAP.hash("secret")), 0)
+    storage.add_user(User("u1", "ssyncd", "bob", CHEAP.hash("secret")), 0)
     Accounts(storage).verify("bob", "secret")
-    renewed = storage.user("bob")
+    renewed = storage.user("ssyncd", "bob")
     assert renewed is not None
     assert "m=8," not in renewed.password_hash
 
 
 def test_a_broken_hash_lets_nobody_in() -> None:
     storage = MemoryAccounts()
-    storage.add_user(User("u1", "bob", "broken"), 0)
+    storage.add_user(User("u1", "ssyncd", "bob", "broken"), 0)
     with pytest.raises(SignInError, match="broken"):
         Accounts(storage, hasher=CHEAP).verify("bob", "broken")
 
@@ -86,6 +86,22 @@ def test_names_are_taken_once(accounts: Accounts) -> None:
     assert accounts.names() == ["bob", "eve"]
 
 
+def test_one_name_can_be_a_user_of_each_application(accounts: Accounts) -> None:
+    others = accounts.of("notes")
+    bob = others.add("bob", "other")
+    with pytest.raises(SignInError):
+        others.verify("bob", "secret")
+    token = others.token("bob", "phone")
+    found = accounts.check(token)
+    assert found is not None
+    assert (found.user, found.app) == (bob.id, "notes")
+    assert accounts.devices("bob") == []
+    accounts.rename("bob", "robert")
+    accounts.remove("robert")
+    assert others.verify("bob", "other") == bob
+    assert others.check(token) == found
+
+
 def test_nobody_can_be_changed_who_is_not_there(accounts: Accounts) -> None:
     for act in (accounts.remove, accounts.token, accounts.devices, lambda name: accounts.set_password(name, "x")):
         with pytest.raises(UsageError, match="user eve: there is none"):
@@ -97,14 +113,13 @@ def test_tokens_are_random_and_long_and_known_until_revoked(accounts: Accounts, 
     assert len(tokens) == 10
     assert all(len(token) >= 32 and token.isascii() and token.isalnum() for token in tokens)
     clock.now = 2000
-    phone = accounts.token("bob", "phone", "Notes")
+    phone = accounts.token("bob", "phone")
     found = accounts.check(phone)
     assert found is not None
-    assert (found.user_name, found.app, found.device, found.created) == ("bob", "notes", "phone", 2000)
+    assert (found.user_name, found.app, found.device, found.created) == ("bob", "ssyncd", "phone", 2000)
     assert len(accounts.revoke("bob", "laptop")) == 10
     assert [accounts.check(token) for token in tokens] == [None] * 10
     assert [device.name for device in accounts.devices("bob")] == ["phone"]
-    assert accounts.devices("bob", "ssyncd") == []
     assert accounts.check("") is None
     assert accounts.check("\ud83d") is None
 

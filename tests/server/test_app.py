@@ -42,10 +42,57 @@ def test_what_the_server_offers_can_be_asked_without_a_token(tmp_path: Path) -> 
                 "app": "ssyncd",
                 "server": f"ssyncd/{__version__}",
                 "chunks": 1,
+                "devices": 1,
                 "limits": {"object": 524288, "chunk": 8388608, "request": 33554432, "window": 1000},
             }
 
     told(tmp_path, story)
+
+
+PLAIN_HAS_NOT = [
+    ("GET", ""),
+    ("POST", "/logout/"),
+    ("GET", "/devices/"),
+    ("DELETE", "/devices/laptop"),
+    ("POST", "/notes/chunks/missing"),
+    ("POST", "/notes/chunks/put"),
+    ("POST", "/notes/chunks/get"),
+    ("PUT", f"/notes/chunks/{'0' * 64}"),
+    ("GET", f"/notes/chunks/{'0' * 64}"),
+]
+
+
+def test_a_plain_server_offers_no_extension(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        answers = [await server.call(method, f"/1/ssyncd{path}") for method, path in PLAIN_HAS_NOT]
+        assert [answer.status for answer in answers] == [404] * len(PLAIN_HAS_NOT)
+        # Signed in as before, and what every Simperium server has is there.
+        assert (await server.call("POST", "/1/ssyncd/notes/i/k", data='{"n":1}')).status == 200
+        assert (await server.live()).token == server.token
+
+    told(tmp_path, story, plain=True)
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_request_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "ssyncd")
+
+    async def story(server: Running) -> None:
+        host, port = server.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /1/ssyncd/notes/i/k HTTP/1.1\r\nHost: x\r\nX-Simperium-Token: {server.token}\r\n"
+        writer.write(f'{head}Content-Length: 1000\r\n\r\n{{"n":'.encode())
+        await writer.drain()
+        # The server has begun to read it.
+        assert (await server.call("GET", "/healthz")).status == 200
+        writer.transport.abort()
+        while not any("/1/ssyncd/notes/i/k" in record.message for record in caplog.records):
+            assert (await server.call("GET", "/healthz")).status == 200
+        assert (await server.call("GET", "/1/ssyncd/notes/i/k")).status == 404
+
+    told(tmp_path, story)
+    assert [record.message for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 def test_health_tells_of_a_storage_that_cannot_be_written(tmp_path: Path) -> None:

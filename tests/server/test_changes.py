@@ -157,6 +157,20 @@ def test_31_d_without_v_and_node_s_wrapped_d(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
+def test_32_what_was_removed_is_made_again_and_versions_count_on(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        socket = await server.live()
+        made = await socket.put("k", sets(n=1))
+        removed = await socket.put("k", None)
+        again = await socket.put("k", sets(n=2))
+        assert [entry["ev"] for entry in (made, removed, again)] == [1, 2, 3]
+        assert "sv" not in again
+        assert await socket.ask("0:e:k.3") == '0:e:k.3\n{"data":{"n":2}}'
+        assert await socket.ask("0:e:k.2") == "0:e:k.2\n?"
+
+    told(tmp_path, story)
+
+
 def test_33_every_operation_is_taken_and_the_safe_ones_are_given(tmp_path: Path) -> None:
     async def story(server: Running) -> None:
         socket = await server.live()

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import orjson
+
 
 class Row(NamedTuple):
     """One accepted change, and with `data` the version it made.
@@ -62,6 +64,15 @@ class Retention(NamedTuple):
     newest: int = 60
     tenths: int = 100
 
+    def with_options(self, options: bytes | None) -> "Retention":
+        """What an options object (JSON) says, where it says something sensible."""
+        said = {} if options is None else orjson.loads(options)
+        newest, tenths = said.get("version_max"), said.get("version10_max")
+        return Retention(
+            newest if type(newest) is int and newest > 0 else self.newest,
+            tenths if type(tenths) is int and tenths >= 0 else self.tenths,
+        )
+
     def keeps(self, version: int, current: int) -> bool:
         """Whether this version is kept when `current` is the newest (Simperium OPTIONS.md, version_max and version10_max)."""
         below = current - self.newest
@@ -70,6 +81,10 @@ class Retention(NamedTuple):
         highest = (below - 1) // 10 * 10 + 1
         return version % 10 == 1 and version > highest - 10 * self.tenths
 
+
+# The bucket of an application whose objects are the options of its other buckets, by their names. It is no user's own.
+OPTIONS = "__options__"
+NOBODY = ""
 
 # A version that is no longer kept stays readable for this long: a client may be paging, or have been told of it as `sv`.
 THIN_AFTER = 3600
@@ -85,9 +100,6 @@ class ChangeStorage(Protocol):
     def start_run(self, nonce: str) -> int:
         """Begin to write under a new nonce; the position the log stands at."""
 
-    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
-        """The newest version of each of these keys that exists or existed."""
-
     def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
         """Which of these were applied or settled."""
 
@@ -99,6 +111,8 @@ class ChangeStorage(Protocol):
 
     def prune(self, before: int, most: int) -> int:
         """Forget log entries and ccids from before that time, but for kept versions, in a step of about `most` rows.
+
+        Which are kept is the storage's to know; the OPTIONS of an application say otherwise for a bucket.
 
         How many rows were looked at; 0 when the log is walked to its young end.
         """
@@ -123,14 +137,18 @@ class ChangeStorage(Protocol):
     def floor(self, bucket: int) -> int:
         """The log of this bucket is complete after this position."""
 
+    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+        """The newest version of each of these keys that exists or existed."""
+
     def version(self, bucket: int, key: str, version: int) -> bytes | None:
         """JSON of one version; None if it never was, is a removal or was forgotten."""
 
     def current(self, bucket: int, key: str) -> tuple[int, bytes] | None:
         """Version and JSON of a live object."""
 
-    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
-        """Objects that were live at position `at`, by key, the first `most` after the key `after`.
+    def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
+        """Objects that were live at position `at` and changed after position `since`, by key, the first `most` after the key
+        `after`.
 
         Ends with the object that makes it more than `size` bytes of data; 0: no data is wanted.
         """
@@ -147,11 +165,19 @@ class ChangeStorage(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """`id` is 32 hex digits and survives a change of name."""
+class App(NamedTuple):
+    """An application: its id, lower case, and the API key that its clients show when somebody signs in."""
 
     id: str
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Of one application. `id` is 32 hex digits and survives a change of name."""
+
+    id: str
+    app: str
     name: str
     password_hash: str
 
@@ -171,15 +197,29 @@ class Token:
 
 
 class AccountStorage(Protocol):
-    """Users and tokens. Thread-safe, and several processes may use one database. StateError when the database fails."""
+    """Applications, users and tokens. Thread-safe, and several processes may use one database. StateError when the database
+    fails."""
+
+    def add_app(self, app: App, at: int) -> bool:
+        """False if there is one of this id."""
+
+    def app(self, id: str) -> App | None: ...
+
+    def apps(self) -> list[App]:
+        """Sorted by id."""
+
+    def remove_app(self, id: str) -> None:
+        """The application and its users, as `remove_user` does it."""
 
     def add_user(self, user: User, at: int) -> bool:
-        """False if the name is taken (case does not count)."""
+        """False if the name is taken in this application (case does not count)."""
 
-    def user(self, name: str) -> User | None: ...
+    def user(self, app: str, name: str) -> User | None: ...
 
-    def users(self) -> list[User]:
-        """Sorted by name."""
+    def user_of_id(self, app: str, id: str) -> User | None: ...
+
+    def users(self, app: str) -> list[User]:
+        """Of one application, sorted by name."""
 
     def set_password(self, user: str, password_hash: str) -> None: ...
 
@@ -193,8 +233,8 @@ class AccountStorage(Protocol):
 
     def token(self, digest: bytes) -> Token | None: ...
 
-    def tokens(self, user: str, app: str | None = None) -> list[Token]:
-        """Of one app, or of all, oldest first."""
+    def tokens(self, user: str) -> list[Token]:
+        """Oldest first."""
 
     def remove_tokens(self, digests: Iterable[bytes]) -> None: ...
 

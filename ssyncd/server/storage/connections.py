@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ssyncd.errors import StateError
 
-VERSION = 1
+VERSION = 2
 # Another process may hold the write lock while it keeps accounts; that takes milliseconds.
 BUSY_SECONDS = 30.0
 
@@ -116,5 +116,24 @@ def _prepare(connection: sqlite3.Connection) -> None:
         return
     connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA journal_mode = WAL")
-    schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
-    connection.executescript(f"BEGIN IMMEDIATE;{schema};PRAGMA user_version = {VERSION};COMMIT;")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have done it while this one waited.
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    steps = [f"migration_{version}.sql" for version in range(found + 1, VERSION + 1) if found]
+    for step in [*steps, "schema.sql"]:
+        for statement in _statements(resources.files(__package__).joinpath(step).read_text("utf-8")):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: `executescript` commits first, and so would let go of the lock."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -2,8 +2,22 @@
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled, Token, User
+from ssyncd.server.storage.base import (
+    NOBODY,
+    OPTIONS,
+    THIN_AFTER,
+    THIN_EVERY,
+    App,
+    Head,
+    Listed,
+    Retention,
+    Row,
+    Settled,
+    Token,
+    User,
+)
 
 
 class MemoryChanges:
@@ -50,7 +64,7 @@ class MemoryChanges:
         self._rows[row.position] = row
         self._ccids.add((row.bucket, row.ccid))
         self._end = max(self._end, row.position)
-        if row.version > self._retention.newest and row.version % THIN_EVERY == 0:
+        if row.version % THIN_EVERY == 0:
             for position in positions:
                 self._thin(position, row)
 
@@ -58,8 +72,14 @@ class MemoryChanges:
         row = self._rows[position]
         if row.diff is None or row.at >= newest.at - THIN_AFTER:
             return
-        if not self._retention.keeps(row.version, newest.version):
+        if not self._retention_of(row.bucket).keeps(row.version, newest.version):
             self._rows[position] = row._replace(data=None)
+
+    def _retention_of(self, bucket: int) -> Retention:
+        name = next((name for name, number in self._buckets.items() if number == bucket), None)
+        of = None if name is None else self._buckets.get((NOBODY, name[1], OPTIONS))
+        positions = self._objects.get(of, {}).get(name[2]) if of is not None and name is not None else None
+        return self._retention.with_options(self._rows[positions[-1]].data if positions else None)
 
     def prune(self, before: int, most: int) -> int:
         with self._lock:
@@ -77,7 +97,7 @@ class MemoryChanges:
 
     def _forget(self, row: Row) -> None:
         positions = self._objects[row.bucket][row.key]
-        if not self._retention.keeps(row.version, self._rows[positions[-1]].version):
+        if not self._retention_of(row.bucket).keeps(row.version, self._rows[positions[-1]].version):
             positions.remove(row.position)
             del self._rows[row.position]
             self._ccids.discard((row.bucket, row.ccid))
@@ -118,13 +138,13 @@ class MemoryChanges:
             row = self._rows[positions[-1]] if positions else None
         return None if row is None or row.data is None else (row.version, row.data)
 
-    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+    def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
         page: list[Listed] = []
         total = 0
         with self._lock:
             for key, positions in sorted(self._objects.get(bucket, {}).items()):
                 then = [p for p in positions if p <= at]
-                if key <= after or not then or not self._rows[then[-1]].live:
+                if key <= after or not then or then[-1] <= since or not self._rows[then[-1]].live:
                     continue
                 row = self._rows[then[-1]]
                 page.append(Listed(key, row.version, row.data if size else None))
@@ -156,39 +176,65 @@ class MemoryChanges:
 
 class MemoryAccounts:
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards both
+        self._lock = threading.Lock()  # guards all three
+        self._apps: dict[str, App] = {}
         self._users: dict[str, User] = {}
         self._tokens: dict[bytes, Token] = {}
 
+    def add_app(self, app: App, at: int) -> bool:  # noqa: ARG002 - only a database shows when
+        with self._lock:
+            return self._apps.setdefault(app.id, app) is app
+
+    def app(self, id: str) -> App | None:
+        with self._lock:
+            return self._apps.get(id)
+
+    def apps(self) -> list[App]:
+        with self._lock:
+            return sorted(self._apps.values())
+
+    def remove_app(self, id: str) -> None:
+        for user in self.users(id):
+            self.remove_user(user.id)
+        with self._lock:
+            self._apps.pop(id, None)
+
     def add_user(self, user: User, at: int) -> bool:  # noqa: ARG002 - only a database shows when
         with self._lock:
-            if self._by_name(user.name) is not None:
+            if self._by_name(user.app, user.name) is not None:
                 return False
             self._users[user.id] = user
             return True
 
-    def user(self, name: str) -> User | None:
+    def user(self, app: str, name: str) -> User | None:
         with self._lock:
-            return self._by_name(name)
+            return self._by_name(app, name)
 
-    def _by_name(self, name: str) -> User | None:
-        return next((user for user in self._users.values() if user.name.lower() == name.lower()), None)
-
-    def users(self) -> list[User]:
+    def user_of_id(self, app: str, id: str) -> User | None:
         with self._lock:
-            return sorted(self._users.values(), key=lambda user: user.name.lower())
+            user = self._users.get(id)
+        return user if user is not None and user.app == app else None
+
+    def _by_name(self, app: str, name: str) -> User | None:
+        wanted = (app, name.lower())
+        return next((user for user in self._users.values() if (user.app, user.name.lower()) == wanted), None)
+
+    def users(self, app: str) -> list[User]:
+        with self._lock:
+            mine = [user for user in self._users.values() if user.app == app]
+        return sorted(mine, key=lambda user: user.name.lower())
 
     def set_password(self, user: str, password_hash: str) -> None:
         with self._lock:
             if user in self._users:
-                self._users[user] = User(user, self._users[user].name, password_hash)
+                self._users[user] = replace(self._users[user], password_hash=password_hash)
 
     def rename(self, user: str, name: str) -> bool:
         with self._lock:
-            holder = self._by_name(name)
+            holder = self._by_name(self._users[user].app, name)
             if holder is not None and holder.id != user:
                 return False
-            self._users[user] = User(user, name, self._users[user].password_hash)
+            self._users[user] = replace(self._users[user], name=name)
             return True
 
     def remove_user(self, user: str) -> None:
@@ -204,9 +250,9 @@ class MemoryAccounts:
         with self._lock:
             return self._tokens.get(digest)
 
-    def tokens(self, user: str, app: str | None = None) -> list[Token]:
+    def tokens(self, user: str) -> list[Token]:
         with self._lock:
-            mine = [t for t in self._tokens.values() if t.user == user and app in (None, t.app)]
+            mine = [token for token in self._tokens.values() if token.user == user]
         return sorted(mine, key=lambda token: (token.created, token.digest))
 
     def remove_tokens(self, digests: Iterable[bytes]) -> None:

@@ -1,16 +1,25 @@
 -- The embedded database of a server. One process serves it; the commands that keep accounts may open it at the same time.
 
+-- Without the built-in one, which is always there.
+CREATE TABLE IF NOT EXISTS apps (
+    id      TEXT PRIMARY KEY,                 -- lower case
+    api_key TEXT NOT NULL,
+    created INTEGER NOT NULL                  -- seconds since the epoch
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS users (
     id            TEXT PRIMARY KEY,           -- 32 hex digits, survives a change of name
-    name          TEXT NOT NULL COLLATE NOCASE UNIQUE,
+    app           TEXT NOT NULL,
+    name          TEXT NOT NULL COLLATE NOCASE,
     password_hash TEXT NOT NULL,              -- Argon2id, with its parameters
-    created       INTEGER NOT NULL            -- seconds since the epoch
+    created       INTEGER NOT NULL,           -- seconds since the epoch
+    UNIQUE (app, name)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS tokens (
     digest  BLOB PRIMARY KEY,                 -- SHA-256 of the token: a stolen database signs nobody in
     user    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    app     TEXT NOT NULL,
+    app     TEXT NOT NULL,                    -- the user's
     device  TEXT NOT NULL,                    -- a name for people
     created INTEGER NOT NULL,
     used    INTEGER NOT NULL,                 -- written lazily

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from ssyncd.server.storage.base import THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled
+from ssyncd.server.storage.base import NOBODY, OPTIONS, THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled
 from ssyncd.server.storage.connections import Database
 
 # json_each spares a statement per key; the subquery is one step in the index, however many versions there are.
@@ -22,7 +22,7 @@ _PAGE = """
     SELECT page.key, page.version, {data} FROM
         (SELECT key, max(version) AS version, live, position FROM changes INDEXED BY changes_by_key
          WHERE bucket = ? AND key > ? AND position <= ? GROUP BY key ORDER BY key) page {join}
-    WHERE page.live LIMIT ?"""
+    WHERE page.live AND page.position > ? LIMIT ?"""
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
 _SINCE = """
@@ -42,6 +42,10 @@ _OLDEST = """
     SELECT position, bucket, key, version,
         (SELECT max(version) FROM changes newer WHERE newer.bucket = c.bucket AND newer.key = c.key), at
     FROM changes c WHERE position > ? ORDER BY position LIMIT ?"""
+_OPTIONS = f"""
+    SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
+        JOIN changes c ON c.bucket = o.id AND c.key = b.name
+    WHERE b.id = ? ORDER BY c.version DESC LIMIT 1"""
 _OF_BUCKET = "SELECT position FROM changes WHERE bucket = ? LIMIT ?"
 _RENEWED = "INSERT INTO runs VALUES (?1, ?2) ON CONFLICT DO UPDATE SET nonce = ?2"
 
@@ -83,15 +87,18 @@ class SqliteChanges:
             if settled:
                 connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", settled)
             for row in rows:
-                if row.version > self._retention.newest and row.version % THIN_EVERY == 0:
+                if row.version % THIN_EVERY == 0:
                     self._thin(connection, row)
 
     def _thin(self, connection: sqlite3.Connection, row: Row) -> None:
-        found = connection.execute(
-            _THICK, (row.bucket, row.key, row.version - self._retention.newest, row.at - THIN_AFTER)
-        )
-        thin = [(position,) for position, version in found if not self._retention.keeps(version, row.version)]
+        retention = self._retention_of(connection, row.bucket)
+        found = connection.execute(_THICK, (row.bucket, row.key, row.version - retention.newest, row.at - THIN_AFTER))
+        thin = [(position,) for position, version in found if not retention.keeps(version, row.version)]
         connection.executemany("UPDATE changes SET data = NULL WHERE position = ?", thin)
+
+    def _retention_of(self, connection: sqlite3.Connection, bucket: int) -> Retention:
+        options = connection.execute(_OPTIONS, (bucket,)).fetchone()
+        return self._retention.with_options(options[0] if options else None)
 
     def prune(self, before: int, most: int) -> int:
         with self._database.transaction() as connection:
@@ -104,7 +111,8 @@ class SqliteChanges:
         old = list(itertools.takewhile(lambda row: row[-1] < before, rows))
         if not old:
             return 0
-        dead = [row for row in old if not self._retention.keeps(row[3], row[4])]
+        retentions = {bucket: self._retention_of(connection, bucket) for bucket in {row[1] for row in old}}
+        dead = [row for row in old if not retentions[row[1]].keeps(row[3], row[4])]
         connection.executemany("DELETE FROM changes WHERE position = ?", [(row[0],) for row in dead])
         connection.executemany("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", [row[:2] for row in dead])
         self._pruned = old[-1][0]
@@ -164,9 +172,9 @@ class SqliteChanges:
             found = connection.execute(_CURRENT, (bucket, key)).fetchone()
         return None if found is None or found[1] is None else (found[0], found[1])
 
-    def page(self, bucket: int, after: str, at: int, most: int, size: int) -> list[Listed]:
+    def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
         with self._database.work() as connection:
-            rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, most))
+            rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, since, most))
             return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
 
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:

@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ import pytest
 
 from ssyncd.errors import StateError, UsageError
 from ssyncd.server.storage import sqlite
-from ssyncd.server.storage.base import Retention, Settled
+from ssyncd.server.storage.base import Retention, Settled, Token, User
 from ssyncd.server.storage.connections import Database
 from ssyncd.server.storage.opening import open_database
 from ssyncd.server.storage.sqlite import SqliteChanges
@@ -80,13 +81,40 @@ def test_everything_is_still_there_after_opening_again(tmp_path: Path) -> None:
     second.close()
 
 
+VERSION_1 = """
+    CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT NOT NULL COLLATE NOCASE UNIQUE, password_hash TEXT NOT NULL,
+        created INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE tokens (digest BLOB PRIMARY KEY, user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        app TEXT NOT NULL, device TEXT NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL,
+        admin INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    INSERT INTO users VALUES ('u1', 'bob', 'hash', 5);
+    INSERT INTO tokens VALUES (x'01', 'u1', 'ssyncd', 'laptop', 5, 6, 0), (x'02', 'u1', 'other', 'laptop', 5, 6, 0);
+    PRAGMA user_version = 1;
+"""
+
+
+def test_accounts_from_before_there_were_applications_stay_signed_in(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "server.db")) as connection:
+        connection.executescript(VERSION_1)
+    for _ in range(2):
+        accounts = SqliteAccounts(open_database(tmp_path, None))
+        assert accounts.users("ssyncd") == [User("u1", "ssyncd", "bob", "hash")]
+        assert accounts.tokens("u1") == [Token(b"\1", "u1", "bob", "ssyncd", "laptop", 5, 6)]
+        accounts.add_user(User("u2", "notes", "bob", "hash"), 7)
+        accounts.close()
+    accounts = SqliteAccounts(open_database(tmp_path, None))
+    accounts.remove_user("u1")
+    assert accounts.tokens("u1") == []
+    accounts.close()
+
+
 @pytest.mark.parametrize(
     ("query", "values"),
     [
         (sqlite._HEADS, ('["a"]', 1)),
         (sqlite._CCIDS, ('["a"]', 1)),
-        (sqlite._KEYS, (1, "", 9, 9)),
-        (sqlite._OBJECTS, (1, "", 9, 9)),
+        (sqlite._KEYS, (1, "", 9, 0, 9)),
+        (sqlite._OBJECTS, (1, "", 9, 0, 9)),
         (sqlite._SINCE, (1, 0, 9)),
         (sqlite._CURRENT, (1, "a")),
         (sqlite._OLDEST, (0, 9)),
