@@ -266,7 +266,7 @@ class Engine:
             # What they wait for may have come to pass.
             self._moved_on = False
             self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
-        elif not self.local.unread and self.agenda.next is None:
+        elif not self.local.unread and self.agenda.next is None and self._all_sent():
             self.holds.settle()
 
     def _plan_keys(self, now: float) -> None:
@@ -286,6 +286,11 @@ class Engine:
         if any(isinstance(step, Rekey) for step in made.steps):
             self.agenda.touch_all(keys)  # such a plan holds nothing else
         self._apply(made)
+
+    def _all_sent(self) -> bool:
+        """Whether nothing that was planned can come back to be planned again: after a cut, all that was not answered does."""
+        pulling = self.settings.direction is Direction.PULL
+        return self.caught_up and (pulling or not (self.sender.pending or self.channel.in_flight))
 
     def _has_directory(self, key: str) -> bool:
         """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""

@@ -1,6 +1,7 @@
 """One synced folder and its control thread: start, run, stop."""
 
 import logging
+import os
 import random
 import secrets
 import threading
@@ -19,6 +20,7 @@ from ssyncd.disk.watcher import DiskWatcher
 from ssyncd.errors import BusyError, NetworkError, RootError, SsyncdError, StateCorruptError
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.inbox import Inbox
+from ssyncd.folder.lineage import Lineage
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
@@ -81,10 +83,14 @@ class Folder:
     # For other threads.
 
     def start(self) -> None:
-        """RootError, BusyError or StateError if the folder cannot be used."""
+        """RootError, BusyError or StateError if the folder cannot be used. One that is missing is held until it is back."""
         self._database = _open_database(self.settings.state / "state.db")
+        self._disk: RealDisk | None = None
         try:
-            self._disk: RealDisk | None = RealDisk(self.settings.path)
+            if self._is_missing():
+                self._hold(self._missing())
+            else:
+                self._disk = RealDisk(self.settings.path)
         except BaseException:
             self._database.close()
             raise
@@ -159,7 +165,6 @@ class Folder:
             except BusyError:
                 raise
             except RootError as error:
-                log.warning("%s: nothing is synced until this is answered", error)
                 self._close_disk()
                 self._hold(str(error))
                 self._pause(ROOT_RETRY)
@@ -194,12 +199,28 @@ class Folder:
                 return
 
     def _reopen(self) -> RealDisk:
-        if self._approved:
-            self.settings.path.mkdir(parents=True, exist_ok=True)
+        if self._is_missing():
+            if not self._approved:
+                raise RootError(self._missing())
+            self._make_directory()
         return RealDisk(self.settings.path)
 
+    def _is_missing(self) -> bool:
+        return not os.path.isdir(self.settings.path)
+
+    def _missing(self) -> str:
+        return f"{self.settings.path}: the folder is missing: mount it or put it back"
+
+    def _make_directory(self) -> None:
+        try:
+            self.settings.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RootError(f"{self.settings.path}: cannot be made: {error.strerror}") from error
+
     def _hold(self, reason: str) -> None:
-        hold = Hold(reason, self._status.entries, "everywhere")
+        if reason not in [hold.reason for hold in self._status.holds]:
+            log.warning("%s: nothing is synced until this is answered", reason)
+        hold = Hold(reason, self._database.agreed(), "everywhere")
         self._tell(replace(self._status, phase=Phase.HELD, holds=(hold,), last_error=reason))
 
     def _pause(self, seconds: float) -> None:
@@ -230,10 +251,12 @@ class Folder:
         edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16), boot=system.boot())
         engine = Engine(self.settings, edge, record, self._init(record), extensions.window)
         watcher = DiskWatcher(self.settings.path)
+        lineage = Lineage(disk, record, edge.random_key, edge.clock)
         try:
             recover(disk, record)
             watcher.start(self._inbox.put_list)
             engine.begin()
+            engine.agenda.touch_all(lineage.begin(self._approved))
             if self._approved:
                 engine.holds.approve()
                 self._approved = False
@@ -241,7 +264,7 @@ class Folder:
             self._asked = Asked(
                 self._on_control, disk, store, self.account, self.settings.device, self.settings.ca_file
             )
-            self._loop(engine)
+            self._loop(engine, lineage)
         finally:
             self._asked = None
             watcher.stop()
@@ -266,7 +289,7 @@ class Folder:
         for result in results:
             self._inbox.put(result)
 
-    def _loop(self, engine: Engine) -> None:
+    def _loop(self, engine: Engine, lineage: Lineage) -> None:
         report = Report(engine, self.account.url)
         wait: float | None = 0.0
         while True:
@@ -281,6 +304,7 @@ class Folder:
                     else:
                         engine.handle(item)
                 wait = engine.work()
+                lineage.go_on()
                 self._tell(report.make())
             finally:
                 # Not before the status shows what was asked for: whoever waits next would see the one of before.

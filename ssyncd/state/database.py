@@ -170,6 +170,10 @@ class Database:
             stat = Stat(row[12], row[13], row[14], row[15], row[16], bool(row[17])) if row[12] is not None else None
             yield BaseRow(entry, stat, version, same)
 
+    def agreed(self) -> int:
+        """How many entries the base tree has."""
+        return int(next(iter(self._rows("SELECT count(*) FROM base")))[0])
+
     def sent(self) -> Iterator[SentRow]:
         for ccid, key, source in self._rows("SELECT * FROM sent"):
             yield SentRow(ccid, key.hex(), source)
