@@ -97,6 +97,7 @@ class Local:
         """We renamed a directory: hints already on their way still name its old place, and so does what is to be looked at."""
         self._moved[new] = old
         self._agenda.moved(old, new)
+        self.exclusion.moved(old, new)
         for path in [path for path in self.writing if path.startswith(old + "/")]:
             self._note(new + path.removeprefix(old), writing=True)
 
@@ -112,13 +113,13 @@ class Local:
         if not (self._agenda.paths or self._agenda.below):
             return False
         paths = [path for path in self._agenda.paths if self._is_settled(path)]
+        paths += self.exclusion.leave_husks([*paths, *self._agenda.below])
         below = [path for path in self._agenda.below if not path or not self.exclusion.excludes(path, True)]
         below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
         if (IGNORE_FILE in paths or "" in below) and self.exclusion.load():
             below.append("")
             self._agenda.touch_all(self.record.remote)
-        self.exclusion.leave_husks(paths)
         seen = self.scanner.look(paths, below)
         self.record.looked(seen.touched)
         # What is new and not read yet cannot be planned; reading touches it.
