@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ssyncd.disk.base import Disk
-from ssyncd.errors import DiskError, NetworkError, ProtocolError, RootError, SignInError, SsyncdError, StateError
+from ssyncd.errors import (
+    DiskError,
+    NetworkError,
+    ProtocolError,
+    RootError,
+    SignInError,
+    SsyncdError,
+    StateCorruptError,
+    StateError,
+)
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.apply import Applier, step_key
 from ssyncd.folder.bodies import Bodies
@@ -135,7 +144,8 @@ class Engine:
         self._handlers[type(item)](item)
 
     def work(self) -> float | None:
-        """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone."""
+        """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone;
+        StateCorruptError: what it remembers is."""
         now = self.edge.clock.monotonic()
         self.agenda.due(now)
         if self._again_at is not None and self._again_at <= now:
@@ -335,6 +345,8 @@ class Engine:
                 self.edge.disk.flush()
                 self.record.unflushed = False
             self.record.commit(self.edge.clock.wall())
+        except StateCorruptError:
+            raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:
             self._start_over(str(error))  # nothing may be sent that is not in the ledger
 

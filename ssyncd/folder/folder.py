@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,15 @@ from ssyncd import __version__
 from ssyncd.disk import system
 from ssyncd.disk.real import RealDisk
 from ssyncd.disk.watcher import DiskWatcher
-from ssyncd.errors import BusyError, NetworkError, RootError, SsyncdError, StateCorruptError
+from ssyncd.errors import (
+    BusyError,
+    NetworkError,
+    RootError,
+    SsyncdError,
+    StateCorruptError,
+    StateError,
+    StateNewerError,
+)
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.inbox import Inbox
 from ssyncd.folder.lineage import Lineage
@@ -84,7 +93,7 @@ class Folder:
 
     def start(self) -> None:
         """RootError, BusyError or StateError if the folder cannot be used. One that is missing is held until it is back."""
-        self._database = _open_database(self.settings.state / "state.db")
+        self._database = _open_database(self._state)
         self._disk: RealDisk | None = None
         try:
             if self._is_missing():
@@ -95,6 +104,10 @@ class Folder:
             self._database.close()
             raise
         self._thread.start()
+
+    @property
+    def _state(self) -> Path:
+        return self.settings.state / "state.db"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -135,8 +148,12 @@ class Folder:
 
     def _on_control(self, function: Callable[[Engine], Any]) -> Any:
         future: Future[Any] = Future()
-        self._inbox.put(_Ask(function, future))
-        return future.result(PATIENCE)
+        if not self._inbox.put(_Ask(function, future)):
+            raise self.failure or NetworkError(f"{self.settings.name}: not syncing any more")
+        try:
+            return future.result(PATIENCE)
+        except TimeoutError as error:
+            raise NetworkError(f"{self.settings.name}: busy for more than {PATIENCE:.0f} seconds") from error
 
     # The control thread.
 
@@ -151,6 +168,8 @@ class Folder:
             log.critical("%s: ended by a defect", self.settings.path, exc_info=error)
         finally:
             self._inbox.close()
+            for item in self._inbox.take(0):
+                self._refuse(item)
             self._close_disk()
             self._database.close()
             self._tell(replace(self._status, phase=Phase.FAILED) if self.failure else self._status, ended=True)
@@ -162,6 +181,10 @@ class Folder:
                 if self._disk is None:
                     self._disk = self._reopen()
                 self._sync(self._disk, extensions)
+            except StateCorruptError as error:
+                self._database.close()
+                _put_aside(self._state, error)
+                self._database = _open_database(self._state)
             except BusyError:
                 raise
             except RootError as error:
@@ -335,14 +358,19 @@ def _answer(engine: Engine, ask: _Ask) -> Callable[[], None]:
 
 
 def _open_database(path: Path) -> Database:
-    """A damaged one is put aside: what it knew is found again by comparing with the server (design section 2)."""
+    """One that cannot be read is put aside: what it knew is found again by comparing with the server (design section 2)."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         return Database(path)
-    except StateCorruptError as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000_000}")
-        log.warning("%s: damaged, kept as %s: comparing everything with the server", error, aside.name)
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except (StateCorruptError, StateNewerError) as error:
+        _put_aside(path, error)
         return Database(path)
+
+
+def _put_aside(path: Path, error: StateError) -> None:
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000_000}")
+    log.warning("%s: kept as %s: comparing everything with the server", error, aside.name)
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
