@@ -285,7 +285,13 @@ class Folder:
                 self._approved = False
             connection.start(self._deliver)
             self._asked = Asked(
-                self._on_control, disk, store, self.account, self.settings.device, self.settings.ca_file
+                self._on_control,
+                disk,
+                store,
+                self.account,
+                self.settings.device,
+                self.settings.ca_file,
+                watcher.catch_up,
             )
             self._loop(engine, lineage)
         finally:

@@ -18,6 +18,8 @@ from ssyncd.transfer import ReadJob
 from ssyncd.transfer.fetches import load_list
 from ssyncd.transfer.files import read_file
 
+HEARD = 2.0
+"""Seconds that the kernel may take to tell what has happened so far."""
 VERSIONS = 100
 """How far back `history` asks."""
 
@@ -35,6 +37,7 @@ class Asked:
     account: Account
     device: str
     ca_file: Any = None
+    catch_up: Callable[[float], bool] = lambda _: True
 
 
 def answer(asked: Asked, command: str, arguments: dict[str, str]) -> dict[str, Any]:
@@ -237,8 +240,16 @@ def _all_files(engine: Engine) -> list[tuple[str, Entry, Any]]:
     return sorted(found, key=lambda item: item[0])
 
 
+def _catch_up(asked: Asked, _: dict[str, str]) -> dict[str, Any]:
+    """Returns when the status tells of all that happened on the disk before."""
+    caught_up = asked.catch_up(HEARD)
+    asked.on_control(lambda _: None)
+    return {"caught_up": caught_up}
+
+
 SLOW: dict[str, Callable[[Asked, dict[str, str]], dict[str, Any]]] = {
     "history": _history,
     "restore": _restore,
     "verify": _verify,
+    "catch_up": _catch_up,
 }

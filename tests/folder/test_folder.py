@@ -74,16 +74,31 @@ def test_what_is_asked_of_a_folder_that_has_ended_is_answered_at_once(machines: 
         folder.request("conflicts")
 
 
+def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machine]) -> None:
+    """The kernel tells of it a moment later: until then the folder would say that it is in sync."""
+    one, _ = machines
+    folder = one.start()
+    for number in range(30):
+        (one.path / f"f{number}").write_text("x")
+        assert folder.request("catch_up") == {"caught_up": True}
+        assert folder.wait(DEADLINE, lambda status: status.in_sync)
+        assert folder.status().entries == number + 1
+
+
 def truncate(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size * 2 // 3)
 
 
 def damage_a_page(path: Path) -> None:
-    """The middle one of those that hold rows."""
+    """The first one of the base tree."""
+    with sqlite3.connect(path) as database:
+        [(page,)] = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'base'")
+        [(size,)] = database.execute("PRAGMA page_size")
+    database.close()
     with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 4096 // 2 * 4096)
-        file.write(b"\xa5" * 4096)
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
 
 
 def empty(path: Path) -> None:
