@@ -198,8 +198,8 @@ class Local:
             path = self.record.local.path(key) if entry is not None else None
             if entry is None or stat is None or path is None or entry.kind is not Kind.FILE:
                 self.scanner.unread.pop(key, None)
-            elif path in self.writing:
-                continue
+            elif path in self.writing or self._is_being_written(path, stat):
+                self._put_off(key, path)
             elif stat.size <= INLINE_LIMIT:
                 small += 1
                 self.scanner.unread.pop(key)
@@ -210,6 +210,23 @@ class Local:
                     self._reading[key] = stat
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat)])
+
+    def _is_being_written(self, path: str, stat: Stat) -> bool:
+        """Of what was changed just now, the watcher may not have told yet that it is not done: a program that has emptied a file
+        writes into it next. What is older is read all the same, whoever has it open."""
+        if not 0 <= self.clock.wall() - stat.mtime < STILL * 1e9:
+            return False
+        try:
+            return self._disk.being_written(path)
+        except DiskError:
+            return False  # reading it will tell
+
+    def _put_off(self, key: str, path: str) -> None:
+        """Until it is closed, or has been still for a while."""
+        self.scanner.unread.pop(key)
+        self.record.young.add(key)
+        if path not in self.writing:
+            self._note(path, writing=True)
 
     def _read_here(self, key: str, path: str, stat: Stat) -> None:
         self.scanner.looked_into(key, stat)
