@@ -54,8 +54,8 @@ class DiskWatcher:
         except OSError as error:
             raise RootError(f"{self._root}: cannot be watched: {error.strerror}") from error
         try:
-            self._watch_root()
             self._watch_parent()
+            self._watch_root()
         except OSError as error:
             self._inotify.abandon()
             self._inotify = None
@@ -120,14 +120,13 @@ class DiskWatcher:
         assert self._inotify is not None
         try:
             parent = os.open(os.path.dirname(os.path.realpath(self._root)), os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:
-            log.info("%s: its directory cannot be watched", self._root)
-            return
-        try:
-            changes = inotify.CREATE | inotify.MOVED_TO | inotify.DELETE
-            self._parent_wd = self._inotify.watch(parent, changes)
-        finally:
-            os.close(parent)
+            try:
+                changes = inotify.CREATE | inotify.MOVED_TO | inotify.DELETE
+                self._parent_wd = self._inotify.watch(parent, changes)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            log.info("%s: its directory cannot be watched: %s", self._root, error.strerror)
 
     def _close_root(self) -> None:
         if self._handle >= 0:

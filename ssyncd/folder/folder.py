@@ -30,6 +30,7 @@ from ssyncd.errors import (
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.inbox import Inbox
 from ssyncd.folder.lineage import Lineage
+from ssyncd.folder.lookout import Lookout
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
@@ -293,7 +294,8 @@ class Folder:
                 self.settings.ca_file,
                 watcher.catch_up,
             )
-            self._loop(engine, lineage)
+            lookout = Lookout(watcher, engine.local, engine.agenda, edge.clock)
+            self._loop(engine, lineage, lookout)
         finally:
             self._asked = None
             watcher.stop()
@@ -318,7 +320,7 @@ class Folder:
         for result in results:
             self._inbox.put(result)
 
-    def _loop(self, engine: Engine, lineage: Lineage) -> None:
+    def _loop(self, engine: Engine, lineage: Lineage, lookout: Lookout) -> None:
         report = Report(engine, self.account.url)
         wait: float | None = 0.0
         while True:
@@ -334,6 +336,7 @@ class Folder:
                         engine.handle(item)
                 wait = engine.work()
                 lineage.go_on()
+                wait = lookout.go_on(wait)
                 self._tell(report.make())
             finally:
                 # Not before the status shows what was asked for: whoever waits next would see the one of before.

@@ -53,6 +53,8 @@ class Local:
         self._bodies = bodies
         self._agenda = agenda
         self.writing: dict[str, float] = {}
+        self.unwatched: dict[str, str] = {}
+        """Directories that the watcher cannot watch, and why."""
         self._reading: dict[str, Stat] = {}
         # Paths that could not be looked at, and how often in a row.
         self._failures: dict[str, int] = {}

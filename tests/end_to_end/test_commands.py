@@ -237,7 +237,7 @@ def test_a_server_with_a_taken_port_or_taken_data_says_so(site: Site) -> None:
     machine = site.bare_machine("alpha")
     address = site.server.url.removeprefix("http://").rstrip("/")
     refused = machine.run("serve", "--listen", address, "--data", machine.home / "mine")
-    assert refused.returncode == Exit.USAGE, refused
+    assert refused.returncode == Exit.BUSY, refused
     assert refused.stderr.count("\n") == 1, refused.stderr
     busy = machine.run("serve", "--listen", "127.0.0.1:0", "--data", site.server.data)
     assert busy.returncode == Exit.BUSY, busy

@@ -1,11 +1,15 @@
 """One folder with its threads, on a real disk and against a real server."""
 
+import errno
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ssyncd.disk.inotify import BELOW, Inotify
 from ssyncd.errors import NetworkError
 from ssyncd.folder import Folder, FolderSettings
 from ssyncd.network.login import Account
@@ -33,11 +37,15 @@ class Machine:
         self._account = account
         self.folder: Folder | None = None
 
-    def start(self) -> Folder:
+    def launch(self) -> Folder:
         self.folder = Folder(self._settings, self._account)
         self.folder.start()
-        self.in_sync()
         return self.folder
+
+    def start(self) -> Folder:
+        folder = self.launch()
+        self.in_sync()
+        return folder
 
     def in_sync(self) -> None:
         assert self.folder is not None
@@ -83,6 +91,77 @@ def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machi
         assert folder.request("catch_up") == {"caught_up": True}
         assert folder.wait(DEADLINE, lambda status: status.in_sync)
         assert folder.status().entries == number + 1
+
+
+class Limited:
+    """A kernel that gives out so many watches to each watcher that comes from now on, and no more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+        self.limit, self._given = limit, dict[int, set[int]]()
+        watch, limited = Inotify.watch, self
+        others = [thread for thread in threading.enumerate() if isinstance(thread, Inotify)]
+
+        def ask(reader: Inotify, directory: int, mask: int = BELOW) -> int:
+            inodes = limited._given.setdefault(id(reader), set())
+            inode = os.fstat(directory).st_ino
+            if reader not in others and len(inodes | {inode}) > limited.limit:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            inodes.add(inode)
+            return watch(reader, directory, mask)
+
+        monkeypatch.setattr(Inotify, "watch", ask)
+
+
+def test_what_happens_where_no_watches_are_left_is_found_and_named(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = machines
+    for number in range(6):
+        (one.path / f"d{number}").mkdir()
+    two.start()
+    kernel = Limited(monkeypatch, 4)
+    monkeypatch.setattr("ssyncd.folder.lookout.PERIOD", 0.2)
+    folder = one.start()
+    assert folder.wait(DEADLINE, lambda status: len(status.troubles) >= 4)
+    assert all("max_user_watches" in trouble.reason for trouble in folder.status().troubles)
+    assert "4 directories are not watched, among them d" in caplog.text
+    for number in range(6):
+        (one.path / f"d{number}" / "new").write_text("1")
+    (one.path / "made later").mkdir()
+    (one.path / "made later" / "new").write_text("1")
+    until(lambda: len(list(two.path.glob("*/new"))) == 7)
+    kernel.limit = 100
+    assert folder.wait(DEADLINE, lambda status: not status.troubles)
+    assert folder.wait(DEADLINE, lambda status: status.in_sync)
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_watched_everywhere_turns_no_wheel(machines: tuple[Machine, Machine]) -> None:
+    one, _ = machines
+    folder = one.start()
+    engine = folder._on_control(lambda engine: engine)
+    rounds, work = [], engine.work
+    engine.work = lambda: rounds.append(1) or work()
+    assert not folder.wait(8, lambda _: len(rounds) > 3)
+    folder.request("pause")
+    assert 0 < len(rounds) <= 3
+
+
+def test_a_folder_for_which_the_kernel_has_no_more_watchers_says_so_and_heals(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    monkeypatch.setattr("ssyncd.folder.folder.ROOT_RETRY", 0.2)
+    with monkeypatch.context() as patched:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        patched.setattr("ssyncd.disk.watcher.Inotify", refuse)
+        folder = one.launch()
+        assert folder.wait(DEADLINE, lambda status: status.phase is Phase.HELD)
+        assert "cannot be watched: Too many open files" in folder.status().last_error
+    one.in_sync()
 
 
 def truncate(path: Path) -> None:
