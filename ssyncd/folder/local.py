@@ -170,15 +170,15 @@ class Local:
         self.look_at(key)
 
     def _is_recent(self, stat: Stat) -> bool:
-        """Whether something that is written now may leave the same stamp."""
-        return self.clock.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime) < COARSE
+        """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
+        return abs(self.clock.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < COARSE
 
     def is_young(self, key: str) -> bool:
         """Whether what it holds may have changed without a trace so far."""
         stat = self.record.stats.get(key)
         if key not in self.record.young or stat is None or stat.kind == "dir":
             return False
-        return self.record.local.path(key) in self.writing or self.clock.wall() - stat.mtime < SURE
+        return self.record.local.path(key) in self.writing or abs(self.clock.wall() - stat.mtime) < SURE
 
     def let_age(self, key: str) -> None:
         """Look into it, and plan it, when another write would leave another stamp."""
