@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat
+from ssyncd.disk.faults import is_own
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import LONGEST_DELAY, Agenda
@@ -77,6 +78,8 @@ class Local:
                     hint.path or "the folder",
                     hint.reason,
                 )
+            if is_own(hint.path.casefold()):
+                continue  # on a disk that folds case that would be ours: no entry in any spelling
             for path in self._places(hint.path):
                 if isinstance(hint, Rescan):
                     self._agenda.look_below(path, hint.reason)

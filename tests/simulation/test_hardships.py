@@ -380,3 +380,100 @@ def test_nonsense_from_the_server_is_a_clear_error_and_the_next_connection_is_fi
     assert rounds < 300
     assert trees(world)[0] == trees(world)[1]
     assert two.user.tree()["new"] == b"new"
+
+
+# Text merge
+
+BASE = [b"one", b"two", b"three", b"four", b"five", b"six", b"seven"]
+BOM = b"\xef\xbb\xbf"
+
+
+def text(end: bytes, *, bom: bool = False, last: bool = True, **edits: bytes) -> bytes:
+    lines = [edits.get(line.decode(), line) for line in BASE]
+    return BOM * bom + end.join(lines) + end * last
+
+
+@pytest.mark.parametrize(("end", "bom", "last"), [(b"\n", False, True), (b"\r\n", True, True), (b"\r\n", False, False)])
+def test_edits_apart_are_merged_and_line_ends_stay_as_they_were(
+    world: World, end: bytes, bom: bool, last: bool
+) -> None:
+    one, two = world.machines
+    one.user.write("text", text(end, bom=bom, last=last))
+    world.settle()
+    world.time.now += 5
+    one.user.write("text", text(end, bom=bom, last=last, two=b"TWO"))
+    two.user.write("text", text(end, bom=bom, last=last, six=b"SIX"))
+    world.settle()
+    both = text(end, bom=bom, last=last, two=b"TWO", six=b"SIX")
+    assert one.user.tree() == two.user.tree()
+    assert one.user.tree()["text"] == both
+    assert not any("conflict" in path for path in one.user.tree())
+
+
+def test_mixed_line_ends_stay_where_they_are(world: World) -> None:
+    one, two = world.machines
+    mixed = b"a\r\nb\nc\r\nd\ne\r\nf"
+    one.user.write("text", mixed)
+    world.settle()
+    world.time.now += 5
+    one.user.write("text", mixed.replace(b"a\r\n", b"A\r\n"))
+    two.user.write("text", mixed.replace(b"e\r\n", b"E\n"))
+    world.settle()
+    assert one.user.tree()["text"] == two.user.tree()["text"] == b"A\r\nb\nc\r\nd\nE\nf"
+
+
+@pytest.mark.parametrize(
+    ("path", "odd"),
+    [("text", b"two"), ("binary", b"\0"), (".git/config", b""), ("x/.git/config", b"")],
+    ids=["overlapping", "binary", "git", "git below"],
+)
+def test_what_is_not_to_be_merged_leaves_both(world: World, path: str, odd: bytes) -> None:
+    one, two = world.machines
+    above = path.split("/")[:-1]
+    for depth in range(len(above)):
+        one.user.make_dir("/".join(above[: depth + 1]))
+    old = text(b"\n") + (odd if odd == b"\0" else b"")
+    ours, theirs = old.replace(b"two", b"TWO"), old.replace(b"two" if odd == b"two" else b"six", b"other")
+    one.user.write(path, old)
+    world.settle()
+    world.time.now += 5
+    one.user.write(path, ours)
+    two.user.write(path, theirs)
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert [at for at in one.user.tree() if "conflict" in at]
+    assert {ours, theirs} <= set(one.user.tree().values())
+
+
+# Names
+
+
+NAMES = [
+    ("case twins", "Name", "name"),
+    ("NFC and NFD", "\u00e9", "e\u0301"),
+    ("newline", "a\nb", "a b"),
+    ("a leading dash", "-rf", "--"),
+    ("like a conflict copy", "f (conflict 2026-11-22 14-03-05 m0)", "f"),
+    ("like ours", ".SSYNCD", ".ssyncd.bak"),
+    ("255 bytes", "x" * 255, "\U0001f600" * 63),
+]
+
+
+@pytest.mark.parametrize(("_", "here", "there"), NAMES, ids=[row[0] for row in NAMES])
+def test_strange_names_from_both_sides_stay_byte_for_byte_and_come_to_rest(
+    world: World, _: str, here: str, there: str
+) -> None:
+    one, two = world.machines
+    one.user.write(here, b"1")
+    two.user.write(there, b"2")
+    world.settle()
+    if here == ".SSYNCD":
+        assert not named(one)
+        assert here not in two.user.tree(), "on a disk that folds case it would be ours"
+        assert there in one.user.tree()
+    else:
+        assert {here: b"1", there: b"2"}.items() <= one.user.tree().items()
+        assert one.user.tree() == two.user.tree()
+    writes = [machine.writes for machine in world.machines], [len(machine.sent) for machine in world.machines]
+    assert go_on(world, 600) < 50
+    assert writes[0] == [machine.writes for machine in world.machines], "a ping-pong"
