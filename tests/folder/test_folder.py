@@ -93,6 +93,26 @@ def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machi
         assert folder.status().entries == number + 1
 
 
+def test_what_the_server_has_lost_is_sent_again_by_verify(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
+    one, two = machines
+    data = os.urandom(3_000_000)
+    (one.path / "large").write_bytes(data)
+    folder = one.start()
+    lost = [path for path in (tmp_path / "server" / "chunks").glob("*/*/*/*") if path.is_file()]
+    assert lost
+    for path in lost:
+        path.unlink()
+    other = two.launch()
+    assert other.wait(DEADLINE, lambda status: [trouble.path for trouble in status.troubles] == ["large"])
+    assert "the server has no chunk" in other.status().troubles[0].reason
+    assert not (two.path / "large").exists()
+    assert folder.request("verify") == {"checked": 1, "bytes": len(data), "damaged": []}
+    until(lambda: all(path.exists() for path in lost))
+    other.request("rescan")
+    two.in_sync()
+    assert (two.path / "large").read_bytes() == data
+
+
 class Limited:
     """A kernel that gives out so many watches to each watcher that comes from now on, and no more."""
 
