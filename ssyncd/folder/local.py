@@ -203,7 +203,7 @@ class Local:
             path = self.record.local.path(key) if entry is not None else None
             if entry is None or stat is None or path is None or entry.kind is not Kind.FILE:
                 self.scanner.unread.pop(key, None)
-            elif path in self.writing or self._is_being_written(path, stat):
+            elif path in self.writing or self._is_being_written(key, path, stat):
                 self._put_off(key, path)
             elif stat.size <= INLINE_LIMIT:
                 small += 1
@@ -216,10 +216,11 @@ class Local:
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat)])
 
-    def _is_being_written(self, path: str, stat: Stat) -> bool:
+    def _is_being_written(self, key: str, path: str, stat: Stat) -> bool:
         """Of what was changed just now, the watcher may not have told yet that it is not done: a program that has emptied a file
-        writes into it next. What is older is read all the same, whoever has it open."""
-        if not 0 <= self.clock.wall() - stat.mtime < STILL * 1e9:
+        writes into it next. What is older is read all the same, whoever has it open. Of what is new the hint that led here is
+        the program's own (only our own writes echo), and tells; asking for each of 10,000 new files would take a while."""
+        if key not in self.record.base or not 0 <= self.clock.wall() - stat.mtime < STILL * 1e9:
             return False
         try:
             return self._disk.being_written(path)
