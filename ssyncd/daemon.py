@@ -324,8 +324,7 @@ class Daemon:
         members = self._called(folder)
         if command in ONE_SHOT:
             timeout = _seconds(request.get("timeout"))
-            if command != "wait":
-                _rescan(members)
+            _ask_first(members, "catch_up" if command == "wait" else "rescan")
             # Offline ends a one-shot, unless it was given time; `wait` is for waiting.
             done = _settled if command == "wait" or timeout is not None else _settled_or_offline
             return _wait_all(members, timeout, lambda status: done(status) or gone())
@@ -378,11 +377,13 @@ def _ask_all(members: Sequence[Member], command: str, arguments: dict[str, str])
     return answers
 
 
-def _rescan(members: Sequence[Member]) -> None:
+def _ask_first(members: Sequence[Member], command: str) -> None:
+    """So that what was done on the disk just now counts."""
     for member in members:
-        # Not connected yet: it will look at everything when it is.
+        # Not connected yet: it will look at everything when it is. Not running: its status says so.
         with suppress(NetworkError):
-            _ask_all([member], "rescan", {})
+            if member.running or command != "catch_up":
+                _ask_all([member], command, {})
 
 
 def _wait_all(members: Sequence[Member], timeout: float | None, done: Callable[[FolderStatus], bool]) -> dict[str, Any]:

@@ -17,9 +17,10 @@
     |   +-- UnreadableError     permission or I/O error while reading
     |   +-- NoSpaceError        the disk is full
     +-- RootError               the folder itself is missing, replaced or cannot be used
-    |   +-- BusyError           another ssyncd has this folder
+    |   +-- BusyError           another process has this folder, the server's data or its port
     +-- StateError              the state database cannot be used: disk full, not permitted, from a newer version
         +-- StateCorruptError   it is damaged
+        +-- StateNewerError     a newer ssyncd has written it
     +-- BacklogError            more local changes wait to be sent than may
     +-- ShapeError              shared JSON that does not fit the type it is read as
     +-- NotRunningError         no daemon runs that has the folder
@@ -165,3 +166,7 @@ class AnsweredError(SsyncdError):
 
 class StateCorruptError(StateError):
     """What is in the database makes no sense any more."""
+
+
+class StateNewerError(StateError):
+    """A database whose tables this version does not know."""

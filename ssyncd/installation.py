@@ -186,11 +186,9 @@ def _resolved(path: Path) -> Path:
 
 
 def make_directory(path: Path, state: Path) -> None:
-    """If this folder was never there before. RootError if one that is known is missing: a disk may not be mounted."""
-    if path.is_dir():
+    """If this folder was never there before. One that is known and missing stays so: a disk may not be mounted. RootError."""
+    if path.is_dir() or state.exists():
         return
-    if state.exists():
-        raise RootError(f"{path}: is missing: mount it or put it back; to start anew, remove {state}")
     try:
         path.mkdir(parents=True)
     except OSError as error:

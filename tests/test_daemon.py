@@ -157,6 +157,13 @@ def test_wait_gives_up_in_time_and_says_how_it_stands():
     assert answer["status"]["folders"][0]["to_send"] == 7
 
 
+def test_wait_asks_first_for_what_has_just_happened_on_the_disk():
+    with World(A) as world:
+        world.runner("A").become(Phase.IN_SYNC)
+        assert world.ask("wait")["exit"] == Exit.OK
+        assert world.runner("A").requests == [("catch_up", {})]
+
+
 def test_wait_does_not_wait_for_a_held_folder():
     with World(A) as world:
         world.runner("A").become(Phase.HELD, holds=(Hold("most of it would go", 40, "here"),))

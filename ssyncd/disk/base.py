@@ -101,6 +101,9 @@ class Disk(Protocol):
     def open(self, path: str) -> Reader:
         """A regular file for reading, not through a link; never blocks on a FIFO (UnreadableError)."""
 
+    def being_written(self, path: str) -> bool:
+        """Whether a program has this file open for writing; False where the system cannot tell, or nothing is there."""
+
     def stage(self, tag: str, resume: bool = False) -> Staged:
         """A new staged file; with `resume` the one a broken-off transfer left under this tag, if any, bytes kept."""
 

@@ -98,6 +98,15 @@ class CheckedDisk:
             raise
         return reader
 
+    def being_written(self, path: str) -> bool:
+        try:
+            with Place(self._calls, path) as place:
+                return self._calls.look(place.parent, place.name).kind == "file" and self._calls.being_written(
+                    place.parent, place.name
+                )
+        except GoneError:
+            return False
+
     def free(self) -> int:
         try:
             return self._calls.free()

@@ -46,5 +46,10 @@ def check_names(path: str) -> None:
         raise DiskError(path.replace("\0", "\\0"), "not a path of this folder")
 
 
+def is_own(path: str) -> bool:
+    """Whether a path is our own directory, or in it."""
+    return path == OWN or path.startswith(f"{OWN}/")
+
+
 OWN = ".ssyncd"
 _NO_NAMES = frozenset(("", ".", ".."))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ssyncd.disk.base import Hint, Rescan, Stat, Touched
-from ssyncd.disk.faults import OWN
+from ssyncd.disk.faults import OWN, is_own
 from ssyncd.disk.nodes import FileSystem, Node, fail
 from ssyncd.errors import RootError
 
@@ -54,7 +54,7 @@ class MemoryCalls:
                 self.files.begin()
             self._hints = hints
             yield node
-        shown = tuple(hint for hint in hints if not hint.path.startswith((OWN, "?")))
+        shown = tuple(hint for hint in hints if not (is_own(hint.path) or hint.path.startswith("?")))
         if shown:
             self.files.tell(shown)
 
@@ -218,8 +218,8 @@ class MemoryCalls:
 
     def _arrived(self, source: Node, target: Node, name: str, moved: Node) -> Hint:
         """A directory from where nobody watches is new to the watcher; else its watches have moved with it."""
-        path = self.files.below(target, name)
-        if moved.kind == "dir" and self.files.path(source).startswith((OWN, "?")):
+        path, before = self.files.below(target, name), self.files.path(source)
+        if moved.kind == "dir" and (is_own(before) or before.startswith("?")):
             return Rescan(path, "a new directory")
         return Touched(path)
 

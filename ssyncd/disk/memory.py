@@ -15,7 +15,7 @@ from random import Random
 
 from ssyncd.disk.base import Deliver, Hint, Rescan, Stat, Touched
 from ssyncd.disk.checked import CheckedDisk
-from ssyncd.disk.faults import OWN
+from ssyncd.disk.faults import OWN, is_own
 from ssyncd.disk.kernel import MemoryCalls
 from ssyncd.disk.nodes import FileSystem, Node, fail
 
@@ -93,7 +93,7 @@ class User:
         with self._files.lock:
             self._files.begin()
             yield
-        shown = tuple(hint for hint in hints if not hint.path.startswith(OWN))
+        shown = tuple(hint for hint in hints if not is_own(hint.path))
         if shown:
             self._files.tell(shown)
 
@@ -204,7 +204,7 @@ class Writing:
         self._tell(writing=False)
 
     def _tell(self, writing: bool) -> None:
-        if not self._path.startswith(OWN):
+        if not is_own(self._path):
             self._files.tell((Touched(self._path, writing),))
 
     def __enter__(self) -> "Writing":

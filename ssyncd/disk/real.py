@@ -9,7 +9,7 @@ from pathlib import Path
 from ssyncd.disk import system
 from ssyncd.disk.base import Stat
 from ssyncd.disk.checked import CheckedDisk
-from ssyncd.disk.faults import OWN
+from ssyncd.disk.faults import OWN, disk_error
 from ssyncd.disk.root import Root
 from ssyncd.errors import RootError
 
@@ -29,6 +29,17 @@ class RealDisk(CheckedDisk):
         self._root = Root(os.path.abspath(root), identity)
         self.fresh = self._root.fresh
         super().__init__(RealCalls(self._root), self._root.identity)
+
+    def mark(self) -> str:
+        """The word that `set_mark` left in `.ssyncd/`; "" if there is none."""
+        return self._root.mark()
+
+    def set_mark(self, word: str) -> None:
+        """Durable on return. DiskError."""
+        try:
+            self._root.set_mark(word)
+        except OSError as error:
+            raise disk_error(error, f"{OWN}/mark") from error
 
     def close(self) -> None:
         """Let go of the folder and its lock; nothing else may be called after."""

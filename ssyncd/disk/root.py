@@ -3,6 +3,7 @@
 .ssyncd/          0700
   folder          JSON {"folder": identity}: which folder this is
   lock            flock while a daemon has the folder; its text is the pid
+  mark            a word that changes now and then: a folder put back from a backup has an old one
   stage/          files on their way in, things on their way out
 """
 
@@ -20,6 +21,7 @@ from ssyncd.errors import BusyError, RootError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _MARKER = "folder"
+_MARK = "mark"
 _MARKER_LIMIT = 4096
 
 
@@ -52,7 +54,7 @@ class Root:
             self.fresh = found is None
             self.identity = found or identity or secrets.token_hex(16)
             if self.fresh:
-                _write_marker(self._own, self.identity)
+                _write(self._own, _MARKER, orjson.dumps({"folder": self.identity}) + b"\n")
             self._marker = _fingerprint(self._own)
 
     def _keep(self, handle: int) -> int:
@@ -76,6 +78,9 @@ class Root:
             there, here = os.stat(self.path), os.fstat(self.handle)
             if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
                 raise RootError(f"{self.path}: the folder was replaced, or its disk was taken out")
+            own, ours = os.lstat(OWN, dir_fd=self.handle), os.fstat(self._own)
+            if (own.st_dev, own.st_ino) != (ours.st_dev, ours.st_ino):
+                raise RootError(f"{self.path}: {OWN} was replaced")
             marker = _fingerprint(self.handle, f"{OWN}/{_MARKER}")
             if marker != self._marker:
                 self._reread(marker)
@@ -89,6 +94,17 @@ class Root:
         if found != self.identity:
             raise RootError(f"{self.path}: {OWN}/{_MARKER} names another folder")
         self._marker = marker
+
+    def mark(self) -> str:
+        """ "" if there is none that can be read."""
+        try:
+            return _read(self._own, _MARK).decode("ascii", "replace").strip()
+        except OSError:
+            return ""
+
+    def set_mark(self, word: str) -> None:
+        """OSError: the old one stands."""
+        _write(self._own, _MARK, word.encode() + b"\n")
 
     def close(self) -> None:
         while self._open:
@@ -132,13 +148,9 @@ def _fingerprint(directory: int, name: str = _MARKER) -> tuple[int, int, int]:
 
 def _read_marker(own: int, path: str) -> str | None:
     try:
-        handle = os.open(_MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=own)
+        text = _read(own, _MARKER)
     except FileNotFoundError:
         return None
-    try:
-        text = os.read(handle, _MARKER_LIMIT)
-    finally:
-        os.close(handle)
     try:
         identity = orjson.loads(text)["folder"]
     except (ValueError, KeyError, TypeError) as error:
@@ -148,13 +160,22 @@ def _read_marker(own: int, path: str) -> str | None:
     return identity
 
 
-def _write_marker(own: int, identity: str) -> None:
-    """Written beside and renamed, so that a crash leaves no half marker."""
-    handle = os.open("folder.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600, dir_fd=own)
+def _read(own: int, name: str) -> bytes:
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=own)
     try:
-        os.write(handle, orjson.dumps({"folder": identity}) + b"\n")
+        return os.read(handle, _MARKER_LIMIT)
+    finally:
+        os.close(handle)
+
+
+def _write(own: int, name: str, data: bytes) -> None:
+    """Written beside and renamed, so that a crash leaves no half of it."""
+    beside = f"{name}.new"
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600, dir_fd=own)
+    try:
+        os.write(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)
-    os.rename("folder.new", _MARKER, src_dir_fd=own, dst_dir_fd=own)
+    os.rename(beside, name, src_dir_fd=own, dst_dir_fd=own)
     os.fsync(own)

@@ -43,6 +43,9 @@ class DiskWatcher:
         self._parent_wd = -1
         self._writing = set[Place]()
         self._deliver: Deliver | None = None
+        # One asks at a time how far we are; `_passed` is set when the sign of the one who asks has come by.
+        self._asking = threading.Lock()
+        self._passed = threading.Event()
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -51,8 +54,8 @@ class DiskWatcher:
         except OSError as error:
             raise RootError(f"{self._root}: cannot be watched: {error.strerror}") from error
         try:
-            self._watch_root()
             self._watch_parent()
+            self._watch_root()
         except OSError as error:
             self._inotify.abandon()
             self._inotify = None
@@ -81,6 +84,17 @@ class DiskWatcher:
             hints = self._retry_root() if self._lost else self._retry_refused()
         self._send(hints)
 
+    def catch_up(self, seconds: float) -> bool:
+        """Returns when all that happened before has been delivered; False if that is not known after so many seconds. The sign is
+        a new time on our own directory: its event comes behind all that the kernel has queued before."""
+        with self._asking:
+            self._passed.clear()
+            try:
+                os.utime(os.path.join(self._root, OWN))
+            except OSError:
+                return False
+            return self._passed.wait(seconds)
+
     # Watching
 
     def _watch_root(self) -> None:
@@ -106,14 +120,13 @@ class DiskWatcher:
         assert self._inotify is not None
         try:
             parent = os.open(os.path.dirname(os.path.realpath(self._root)), os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:
-            log.info("%s: its directory cannot be watched", self._root)
-            return
-        try:
-            changes = inotify.CREATE | inotify.MOVED_TO | inotify.DELETE
-            self._parent_wd = self._inotify.watch(parent, changes)
-        finally:
-            os.close(parent)
+            try:
+                changes = inotify.CREATE | inotify.MOVED_TO | inotify.DELETE
+                self._parent_wd = self._inotify.watch(parent, changes)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            log.info("%s: its directory cannot be watched: %s", self._root, error.strerror)
 
     def _close_root(self) -> None:
         if self._handle >= 0:
@@ -142,7 +155,15 @@ class DiskWatcher:
     def _handle_batch(self, events: Sequence[Event]) -> None:
         with self._lock:
             hints = self._hints(events)
+            sign = self._watches is not None and any(self._is_sign(event) for event in events)
         self._send(hints)
+        if sign:
+            self._passed.set()
+
+    def _is_sign(self, event: Event) -> bool:
+        wd, mask, _, name = event
+        assert self._watches is not None
+        return bool(mask & inotify.ATTRIB) and wd == self._watches.root.wd and name == os.fsencode(OWN)
 
     def _send(self, hints: Sequence[Hint]) -> None:
         deliver = self._deliver

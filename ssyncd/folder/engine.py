@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ssyncd.disk.base import Disk
-from ssyncd.errors import DiskError, NetworkError, ProtocolError, RootError, SignInError, SsyncdError, StateError
+from ssyncd.errors import (
+    DiskError,
+    NetworkError,
+    ProtocolError,
+    RootError,
+    SignInError,
+    SsyncdError,
+    StateCorruptError,
+    StateError,
+)
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.apply import Applier, step_key
 from ssyncd.folder.bodies import Bodies
@@ -135,7 +144,8 @@ class Engine:
         self._handlers[type(item)](item)
 
     def work(self) -> float | None:
-        """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone."""
+        """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone;
+        StateCorruptError: what it remembers is."""
         now = self.edge.clock.monotonic()
         self.agenda.due(now)
         if self._again_at is not None and self._again_at <= now:
@@ -266,7 +276,7 @@ class Engine:
             # What they wait for may have come to pass.
             self._moved_on = False
             self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
-        elif not self.local.unread and self.agenda.next is None:
+        elif not self.local.unread and self.agenda.next is None and self._all_sent():
             self.holds.settle()
 
     def _plan_keys(self, now: float) -> None:
@@ -286,6 +296,11 @@ class Engine:
         if any(isinstance(step, Rekey) for step in made.steps):
             self.agenda.touch_all(keys)  # such a plan holds nothing else
         self._apply(made)
+
+    def _all_sent(self) -> bool:
+        """Whether nothing that was planned can come back to be planned again: after a cut, all that was not answered does."""
+        pulling = self.settings.direction is Direction.PULL
+        return self.caught_up and (pulling or not (self.sender.pending or self.channel.in_flight))
 
     def _has_directory(self, key: str) -> bool:
         """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""
@@ -330,6 +345,8 @@ class Engine:
                 self.edge.disk.flush()
                 self.record.unflushed = False
             self.record.commit(self.edge.clock.wall())
+        except StateCorruptError:
+            raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:
             self._start_over(str(error))  # nothing may be sent that is not in the ledger
 

@@ -1,9 +1,10 @@
 """What of a folder does not exist for us: what `.ssyncdignore` names, and directories that are here for its sake only."""
 
 import logging
+from collections.abc import Iterable, Iterator
 
 from ssyncd.disk.base import Disk
-from ssyncd.errors import DiskError
+from ssyncd.errors import DiskError, GoneError
 from ssyncd.folder.record import Record
 from ssyncd.planner.ignore import Ignore
 
@@ -21,8 +22,8 @@ class Exclusion:
         self._disk = disk
         self._lines = lines
         self._ignore = Ignore(lines)
-        # Directories deleted elsewhere that stay here for what is ignored in them.
-        self._husks: set[str] = set(filter(None, record.meta.get("husks", "").split("\0")))
+        # Directories deleted elsewhere that stay here for what is ignored in them, and their inodes.
+        self._husks = dict(_husks(record.meta.get("husks", "")))
 
     def excludes(self, path: str, is_dir: bool) -> bool:
         return self._ignore.ignored(path, is_dir) or (is_dir and path in self._husks)
@@ -53,28 +54,66 @@ class Exclusion:
     def make_husk(self, path: str) -> bool:
         """A directory that shall go but holds what is ignored: it stays, and is no entry any more. False if it holds more."""
         try:
-            names = self._disk.list(path)
+            names, stat = self._disk.list(path), self._disk.stat(path)
         except DiskError:
             return False
-        if not names:
+        if not names or stat is None:
             return False  # emptied meanwhile: it can be removed after all
-        for name, stat in names.items():
-            if not self.excludes(f"{path}/{name}", stat.kind == "dir"):
+        for name, inner in names.items():
+            if not self.excludes(f"{path}/{name}", inner.kind == "dir"):
                 return False
-        self._husks.add(path)
+        self._husks[path] = stat.inode
         self._save_husks()
         return True
 
-    def leave_husks(self, paths: list[str]) -> None:
-        """Something that is not ignored appeared in a husk: it is a directory like any other again, and to be looked at."""
-        if not self._husks:
-            return
-        for path in list(paths):
-            inside = [husk for husk in self._husks if path.startswith(husk + "/")]
-            if inside and not self._ignore.ignored(path, False):
-                self._husks.difference_update(inside)
-                paths.append(min(inside, key=len))
-                self._save_husks()
+    def leave_husks(self, paths: Iterable[str]) -> list[str]:
+        """Of the husks in which something happened, or in whose place: those that are directories like any other again, because
+        something that is not ignored appeared there, or the user took them away. They are to be looked at."""
+        left = set[str]()
+        for path in paths if self._husks else ():
+            above = f"{path}/" if path else ""
+            inside = [husk for husk in self._husks if path.startswith(f"{husk}/")]
+            if inside and not self._ignore.ignored(path, False) and self._is_there(path):
+                left.update(inside)
+            left.update(husk for husk in self._husks if f"{husk}/".startswith(above) and not self._is_husk(husk))
+        for husk in left:
+            del self._husks[husk]
+        if left:
+            self._save_husks()
+        return [husk for husk in left if not any(husk.startswith(f"{other}/") for other in left)]
+
+    def moved(self, old: str, new: str) -> None:
+        """A directory has another path, and with it the husks inside."""
+        inside = [husk for husk in self._husks if husk.startswith(f"{old}/")]
+        for husk in inside:
+            self._husks[new + husk.removeprefix(old)] = self._husks.pop(husk)
+        if inside:
+            self._save_husks()
+
+    def _is_husk(self, path: str) -> bool:
+        """Whether it is still that directory, and there is still something in it that it is here for."""
+        try:
+            stat = self._disk.stat(path)
+            return stat is not None and stat.inode == self._husks[path] and bool(self._disk.list(path))
+        except GoneError:
+            return False
+        except DiskError:
+            return True  # unreadable is not gone
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return self._disk.stat(path) is not None
+        except DiskError:
+            return True
 
     def _save_husks(self) -> None:
-        self._record.set_meta("husks", "\0".join(sorted(self._husks)))
+        self._record.set_meta(
+            "husks", "\0".join(f"{inode}/{path}" for path, inode in sorted(self._husks.items())) or None
+        )
+
+
+def _husks(text: str) -> Iterator[tuple[str, int]]:
+    for part in filter(None, text.split("\0")):
+        inode, _, path = part.partition("/")
+        if inode.isdecimal() and path:
+            yield path, int(inode)

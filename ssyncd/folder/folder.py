@@ -1,12 +1,14 @@
 """One synced folder and its control thread: start, run, stop."""
 
 import logging
+import os
 import random
 import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +18,19 @@ from ssyncd import __version__
 from ssyncd.disk import system
 from ssyncd.disk.real import RealDisk
 from ssyncd.disk.watcher import DiskWatcher
-from ssyncd.errors import BusyError, NetworkError, RootError, SsyncdError, StateCorruptError
+from ssyncd.errors import (
+    BusyError,
+    NetworkError,
+    RootError,
+    SsyncdError,
+    StateCorruptError,
+    StateError,
+    StateNewerError,
+)
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.inbox import Inbox
+from ssyncd.folder.lineage import Lineage
+from ssyncd.folder.lookout import Lookout
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
@@ -81,14 +93,22 @@ class Folder:
     # For other threads.
 
     def start(self) -> None:
-        """RootError, BusyError or StateError if the folder cannot be used."""
-        self._database = _open_database(self.settings.state / "state.db")
+        """RootError, BusyError or StateError if the folder cannot be used. One that is missing is held until it is back."""
+        self._database = _open_database(self._state)
+        self._disk: RealDisk | None = None
         try:
-            self._disk: RealDisk | None = RealDisk(self.settings.path)
+            if self._is_missing():
+                self._hold(self._missing())
+            else:
+                self._disk = RealDisk(self.settings.path)
         except BaseException:
             self._database.close()
             raise
         self._thread.start()
+
+    @property
+    def _state(self) -> Path:
+        return self.settings.state / "state.db"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -129,8 +149,12 @@ class Folder:
 
     def _on_control(self, function: Callable[[Engine], Any]) -> Any:
         future: Future[Any] = Future()
-        self._inbox.put(_Ask(function, future))
-        return future.result(PATIENCE)
+        if not self._inbox.put(_Ask(function, future)):
+            raise self.failure or NetworkError(f"{self.settings.name}: not syncing any more")
+        try:
+            return future.result(PATIENCE)
+        except TimeoutError as error:
+            raise NetworkError(f"{self.settings.name}: busy for more than {PATIENCE:.0f} seconds") from error
 
     # The control thread.
 
@@ -145,6 +169,8 @@ class Folder:
             log.critical("%s: ended by a defect", self.settings.path, exc_info=error)
         finally:
             self._inbox.close()
+            for item in self._inbox.take(0):
+                self._refuse(item)
             self._close_disk()
             self._database.close()
             self._tell(replace(self._status, phase=Phase.FAILED) if self.failure else self._status, ended=True)
@@ -156,10 +182,13 @@ class Folder:
                 if self._disk is None:
                     self._disk = self._reopen()
                 self._sync(self._disk, extensions)
+            except StateCorruptError as error:
+                self._database.close()
+                _put_aside(self._state, error)
+                self._database = _open_database(self._state)
             except BusyError:
                 raise
             except RootError as error:
-                log.warning("%s: nothing is synced until this is answered", error)
                 self._close_disk()
                 self._hold(str(error))
                 self._pause(ROOT_RETRY)
@@ -194,12 +223,28 @@ class Folder:
                 return
 
     def _reopen(self) -> RealDisk:
-        if self._approved:
-            self.settings.path.mkdir(parents=True, exist_ok=True)
+        if self._is_missing():
+            if not self._approved:
+                raise RootError(self._missing())
+            self._make_directory()
         return RealDisk(self.settings.path)
 
+    def _is_missing(self) -> bool:
+        return not os.path.isdir(self.settings.path)
+
+    def _missing(self) -> str:
+        return f"{self.settings.path}: the folder is missing: mount it or put it back"
+
+    def _make_directory(self) -> None:
+        try:
+            self.settings.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RootError(f"{self.settings.path}: cannot be made: {error.strerror}") from error
+
     def _hold(self, reason: str) -> None:
-        hold = Hold(reason, self._status.entries, "everywhere")
+        if reason not in [hold.reason for hold in self._status.holds]:
+            log.warning("%s: nothing is synced until this is answered", reason)
+        hold = Hold(reason, self._database.agreed(), "everywhere")
         self._tell(replace(self._status, phase=Phase.HELD, holds=(hold,), last_error=reason))
 
     def _pause(self, seconds: float) -> None:
@@ -230,18 +275,27 @@ class Folder:
         edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16), boot=system.boot())
         engine = Engine(self.settings, edge, record, self._init(record), extensions.window)
         watcher = DiskWatcher(self.settings.path)
+        lineage = Lineage(disk, record, edge.random_key, edge.clock)
         try:
             recover(disk, record)
             watcher.start(self._inbox.put_list)
             engine.begin()
+            engine.agenda.touch_all(lineage.begin(self._approved))
             if self._approved:
                 engine.holds.approve()
                 self._approved = False
             connection.start(self._deliver)
             self._asked = Asked(
-                self._on_control, disk, store, self.account, self.settings.device, self.settings.ca_file
+                self._on_control,
+                disk,
+                store,
+                self.account,
+                self.settings.device,
+                self.settings.ca_file,
+                watcher.catch_up,
             )
-            self._loop(engine)
+            lookout = Lookout(watcher, engine.local, engine.agenda, edge.clock)
+            self._loop(engine, lineage, lookout)
         finally:
             self._asked = None
             watcher.stop()
@@ -266,7 +320,7 @@ class Folder:
         for result in results:
             self._inbox.put(result)
 
-    def _loop(self, engine: Engine) -> None:
+    def _loop(self, engine: Engine, lineage: Lineage, lookout: Lookout) -> None:
         report = Report(engine, self.account.url)
         wait: float | None = 0.0
         while True:
@@ -281,6 +335,8 @@ class Folder:
                     else:
                         engine.handle(item)
                 wait = engine.work()
+                lineage.go_on()
+                wait = lookout.go_on(wait)
                 self._tell(report.make())
             finally:
                 # Not before the status shows what was asked for: whoever waits next would see the one of before.
@@ -311,14 +367,19 @@ def _answer(engine: Engine, ask: _Ask) -> Callable[[], None]:
 
 
 def _open_database(path: Path) -> Database:
-    """A damaged one is put aside: what it knew is found again by comparing with the server (design section 2)."""
+    """One that cannot be read is put aside: what it knew is found again by comparing with the server (design section 2)."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         return Database(path)
-    except StateCorruptError as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000_000}")
-        log.warning("%s: damaged, kept as %s: comparing everything with the server", error, aside.name)
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except (StateCorruptError, StateNewerError) as error:
+        _put_aside(path, error)
         return Database(path)
+
+
+def _put_aside(path: Path, error: StateError) -> None:
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000_000}")
+    log.warning("%s: kept as %s: comparing everything with the server", error, aside.name)
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

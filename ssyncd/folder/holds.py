@@ -48,7 +48,7 @@ class Holds:
     """Takes deletions out of plans when there are too many of them. What is held stays held over restarts (`meta`).
 
     Many deletions come in pieces: before the first of them is done, it must be known how many they are. What takes the place
-    of something that waits, waits behind it.
+    of something that waits, waits behind it, with all that is in it.
     """
 
     def __init__(self, record: Record, settings: FolderSettings) -> None:
@@ -79,6 +79,7 @@ class Holds:
         burst, settings = self._bursts[where], self._settings
         size = len(self._record.base) + burst.done
         burst.gathered -= self._planned - keys
+        keys = keys - burst.held  # a plan of others brings up what is held already
         if not keys:
             return set()
         if self._approved or size < settings.hold_least:
@@ -100,15 +101,16 @@ class Holds:
     def _must_wait(self, item: Step | Send | SendDelete, waiting: set[str]) -> bool:
         if isinstance(item, Remove | SendDelete):
             return item.key in waiting
-        if isinstance(item, Send):
-            key, there = item.entry.key, self._record.remote.at(*item.entry.place)
-        elif isinstance(item, Make):
-            key, there = item.entry.key, self._record.local.at(*item.entry.place)
-        elif isinstance(item, Move):
-            key, there = item.key, self._record.local.at(item.parent, item.name)
+        if isinstance(item, Move):
+            key, parent, name = item.key, item.parent, item.name
+        elif isinstance(item, Send | Make):
+            key, parent, name = item.entry.key, *item.entry.place
         else:
             return False
-        if key in there or waiting.isdisjoint(there):
+        tree = self._record.remote if isinstance(item, Send) else self._record.local
+        there = tree.at(parent, name)
+        # The plan has a directory before what is in it.
+        if parent not in self._behind and (key in there or waiting.isdisjoint(there)):
             return False
         self._behind.add(key)
         return True
@@ -116,6 +118,7 @@ class Holds:
     def replanned(self, keys: set[str]) -> set[str]:
         """These keys are being planned again: whether they are to be deleted will be seen. Returns what waited behind them."""
         self._planned, freed = keys, set[str]()
+        self._behind -= keys
         for burst in self._bursts.values():
             if not burst.held.isdisjoint(keys) or not burst.gathered.isdisjoint(keys):
                 freed, self._behind = freed | self._behind, set()

@@ -19,10 +19,13 @@ class Inbox:
         # Guards all of the above; nothing foreign is called while it is held.
         self._change = threading.Condition()
 
-    def put(self, item: Any) -> None:
+    def put(self, item: Any) -> bool:
+        """Whether somebody will take it."""
         with self._change:
-            self._items.append((item, False))
-            self._change.notify_all()
+            if not self._closed:
+                self._items.append((item, False))
+                self._change.notify_all()
+            return not self._closed
 
     def put_list(self, items: Sequence[Any]) -> None:
         """Several values as one item: a list."""
@@ -56,7 +59,7 @@ class Inbox:
             self._change.notify_all()
 
     def close(self) -> None:
-        """Nobody will take any more: whoever waits to put goes on."""
+        """Nothing more comes in: whoever waits to put goes on. What is here can still be taken."""
         with self._change:
             self._closed = True
             self._change.notify_all()

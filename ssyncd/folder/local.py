@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat
+from ssyncd.disk.faults import is_own
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import LONGEST_DELAY, Agenda
@@ -53,6 +54,8 @@ class Local:
         self._bodies = bodies
         self._agenda = agenda
         self.writing: dict[str, float] = {}
+        self.unwatched: dict[str, str] = {}
+        """Directories that the watcher cannot watch, and why."""
         self._reading: dict[str, Stat] = {}
         # Paths that could not be looked at, and how often in a row.
         self._failures: dict[str, int] = {}
@@ -75,6 +78,8 @@ class Local:
                     hint.path or "the folder",
                     hint.reason,
                 )
+            if is_own(hint.path.casefold()):
+                continue  # on a disk that folds case that would be ours: no entry in any spelling
             for path in self._places(hint.path):
                 if isinstance(hint, Rescan):
                     self._agenda.look_below(path, hint.reason)
@@ -97,6 +102,7 @@ class Local:
         """We renamed a directory: hints already on their way still name its old place, and so does what is to be looked at."""
         self._moved[new] = old
         self._agenda.moved(old, new)
+        self.exclusion.moved(old, new)
         for path in [path for path in self.writing if path.startswith(old + "/")]:
             self._note(new + path.removeprefix(old), writing=True)
 
@@ -112,13 +118,13 @@ class Local:
         if not (self._agenda.paths or self._agenda.below):
             return False
         paths = [path for path in self._agenda.paths if self._is_settled(path)]
+        paths += self.exclusion.leave_husks([*paths, *self._agenda.below])
         below = [path for path in self._agenda.below if not path or not self.exclusion.excludes(path, True)]
         below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
         if (IGNORE_FILE in paths or "" in below) and self.exclusion.load():
             below.append("")
             self._agenda.touch_all(self.record.remote)
-        self.exclusion.leave_husks(paths)
         seen = self.scanner.look(paths, below)
         self.record.looked(seen.touched)
         # What is new and not read yet cannot be planned; reading touches it.
@@ -167,15 +173,15 @@ class Local:
         self.look_at(key)
 
     def _is_recent(self, stat: Stat) -> bool:
-        """Whether something that is written now may leave the same stamp."""
-        return self.clock.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime) < COARSE
+        """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
+        return abs(self.clock.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < COARSE
 
     def is_young(self, key: str) -> bool:
         """Whether what it holds may have changed without a trace so far."""
         stat = self.record.stats.get(key)
         if key not in self.record.young or stat is None or stat.kind == "dir":
             return False
-        return self.record.local.path(key) in self.writing or self.clock.wall() - stat.mtime < SURE
+        return self.record.local.path(key) in self.writing or abs(self.clock.wall() - stat.mtime) < SURE
 
     def let_age(self, key: str) -> None:
         """Look into it, and plan it, when another write would leave another stamp."""
@@ -197,8 +203,8 @@ class Local:
             path = self.record.local.path(key) if entry is not None else None
             if entry is None or stat is None or path is None or entry.kind is not Kind.FILE:
                 self.scanner.unread.pop(key, None)
-            elif path in self.writing:
-                continue
+            elif path in self.writing or self._is_being_written(key, path, stat):
+                self._put_off(key, path)
             elif stat.size <= INLINE_LIMIT:
                 small += 1
                 self.scanner.unread.pop(key)
@@ -209,6 +215,24 @@ class Local:
                     self._reading[key] = stat
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat)])
+
+    def _is_being_written(self, key: str, path: str, stat: Stat) -> bool:
+        """Of what was changed just now, the watcher may not have told yet that it is not done: a program that has emptied a file
+        writes into it next. What is older is read all the same, whoever has it open. Of what is new the hint that led here is
+        the program's own (only our own writes echo), and tells; asking for each of 10,000 new files would take a while."""
+        if key not in self.record.base or not 0 <= self.clock.wall() - stat.mtime < STILL * 1e9:
+            return False
+        try:
+            return self._disk.being_written(path)
+        except DiskError:
+            return False  # reading it will tell
+
+    def _put_off(self, key: str, path: str) -> None:
+        """Until it is closed, or has been still for a while."""
+        self.scanner.unread.pop(key)
+        self.record.young.add(key)
+        if path not in self.writing:
+            self._note(path, writing=True)
 
     def _read_here(self, key: str, path: str, stat: Stat) -> None:
         self.scanner.looked_into(key, stat)

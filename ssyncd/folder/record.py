@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
-from ssyncd.folder.entries import to_data, to_entry
+from ssyncd.folder.entries import is_key, to_data, to_entry
 from ssyncd.planner.structure import Placed, Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
 from ssyncd.protocol.ghosts import Ghost, Sent
@@ -48,7 +48,7 @@ class Record:
         self._load()
 
     def _load(self) -> None:
-        sure = int(self.meta.get("seen", "0")) - SURE
+        seen = int(self.meta.get("seen", "0"))
         for row in self.database.remote():
             self.ghosts[row.key] = row
             if row.entry is not None and not row.dead:
@@ -61,7 +61,7 @@ class Record:
             self.local.put(_as_it_was(base))
             if base.stat is not None:
                 self.stats[key] = base.stat
-                if (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime) >= sure:
+                if abs(seen - (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime)) <= SURE:
                     self.young.add(key)
         for lost in self.database.overtaken():
             self.overtaken[lost.entry.key, lost.version] = lost
@@ -143,6 +143,8 @@ class Record:
 
     def _set_ghost(self, row: RemoteRow) -> None:
         self.ghosts[row.key] = row
+        if not is_key(row.key):
+            return  # another program's object: told of again after a restart
         self._writes.remote[row.key] = row
         if row.dead or row.entry is None:
             self.remote.remove(row.key)
@@ -232,7 +234,7 @@ class Record:
         the next time."""
         if now and (self._writes or self._base_touched):
             self.set_meta("seen", str(now))
-        for key in self._base_touched:
+        for key in filter(is_key, self._base_touched):
             self._writes.base[key] = self._base_row(key)
         self._base_touched.clear()
         if self._writes:

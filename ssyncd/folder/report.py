@@ -136,6 +136,9 @@ def troubles(engine: Engine) -> tuple[Trouble, ...]:
     for key, reason in islice(named, MOST_TROUBLES):
         path = record.local.path(key) or record.remote.path(key)
         found[path if path is not None else key] = reason
+    for path, reason in islice(engine.local.unwatched.items(), MOST_TROUBLES):
+        if path not in found:
+            found[path] = f"not watched, but looked at every few seconds: {reason}"
     for key, reason in record.unusable.items():
         found[f"(object {key[:64]})"] = reason
     return tuple(Trouble(path, reason) for path, reason in sorted(found.items())[:MOST_TROUBLES])

@@ -14,10 +14,12 @@ from ssyncd.network.http import HttpServer, part
 from ssyncd.network.login import Account, bucket_name
 from ssyncd.planner.names import is_conflict_name
 from ssyncd.planner.tree import Content, Entry, Kind
-from ssyncd.transfer import ReadJob
+from ssyncd.transfer import ReadJob, UploadJob
 from ssyncd.transfer.fetches import load_list
 from ssyncd.transfer.files import read_file
 
+HEARD = 2.0
+"""Seconds that the kernel may take to tell what has happened so far."""
 VERSIONS = 100
 """How far back `history` asks."""
 
@@ -35,6 +37,7 @@ class Asked:
     account: Account
     device: str
     ca_file: Any = None
+    catch_up: Callable[[float], bool] = lambda _: True
 
 
 def answer(asked: Asked, command: str, arguments: dict[str, str]) -> dict[str, Any]:
@@ -207,8 +210,10 @@ def _pieces(store: ChunkStore, content: Content, body: Body) -> Any:
 
 
 def _verify(asked: Asked, _: dict[str, str]) -> dict[str, Any]:
-    """Read everything again. What changed without its stamps changing was damaged, not edited."""
+    """Read everything again. What changed without its stamps changing was damaged, not edited. What is sound, and travels as
+    chunks, is offered to the server: it takes those that it has lost."""
     wanted: list[tuple[str, Entry, Any]] = asked.on_control(_all_files)
+    offers: list[UploadJob] = []
     damaged, read, checked = [], 0, 0
     for path, entry, stat in wanted:
         assert entry.content is not None
@@ -224,7 +229,18 @@ def _verify(asked: Asked, _: dict[str, str]) -> dict[str, Any]:
         read += entry.content.size
         if done.content.hash != entry.content.hash:
             damaged.append(f"{path}: holds other bytes than were synced, though its time and size did not change")
+        elif done.body.data is None:
+            offers.append(UploadJob(entry.key, path, stat, done.content, done.body))
+    asked.on_control(lambda engine: _offer(engine, offers))
     return {"checked": checked, "bytes": read, "damaged": damaged}
+
+
+def _offer(engine: Engine, offers: list[UploadJob]) -> None:
+    """Of what the server knows to be so; the rest is sent in its turn."""
+    for offer in offers:
+        entry = engine.record.remote.get(offer.key)
+        if entry is not None and entry.content is not None and entry.content.hash == offer.content.hash:
+            engine.edge.transfers.submit([offer])
 
 
 def _all_files(engine: Engine) -> list[tuple[str, Entry, Any]]:
@@ -237,8 +253,16 @@ def _all_files(engine: Engine) -> list[tuple[str, Entry, Any]]:
     return sorted(found, key=lambda item: item[0])
 
 
+def _catch_up(asked: Asked, _: dict[str, str]) -> dict[str, Any]:
+    """Returns when the status tells of all that happened on the disk before."""
+    caught_up = asked.catch_up(HEARD)
+    asked.on_control(lambda _: None)
+    return {"caught_up": caught_up}
+
+
 SLOW: dict[str, Callable[[Asked, dict[str, str]], dict[str, Any]]] = {
     "history": _history,
     "restore": _restore,
     "verify": _verify,
+    "catch_up": _catch_up,
 }

@@ -180,7 +180,9 @@ class Sender:
             del self._uploaded[next(iter(self._uploaded))]
 
     def upload_failed(self, key: str) -> None:
+        """It is planned again when it is to be tried again, and not sent before."""
         self.uploading.pop(key, None)
+        self.pending.pop(key, None)
 
     def forget_uploads(self) -> None:
         """Another connection, perhaps another server behind it: whether it has the chunks must be asked again."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ssyncd.errors import StateError, UsageError
+from ssyncd.errors import BusyError, StateError, UsageError
 from ssyncd.server.answers import SERVICES
 from ssyncd.server.api import make_app
 from ssyncd.server.blobs.opening import open_blobs
@@ -38,8 +39,8 @@ READ_BUFFER = 1024 * 1024
 def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT. `ready` is called with the URL once the server listens; the port may be 0.
 
-    UsageError for a busy port, a bad address or certificate, or a store that is not built; StateError for a data directory or
-    database that cannot be used.
+    UsageError for a bad address or certificate, or a store that is not built; BusyError for a port that another program has;
+    StateError for a data directory, database or chunk directory that cannot be used.
     """
     asyncio.run(_serve(settings, ready))
 
@@ -69,7 +70,7 @@ class Server:
         self._undo = contextlib.AsyncExitStack()
 
     async def start(self) -> str:
-        """Everything that can fail, in order; the URL. UsageError, StateError."""
+        """Everything that can fail, in order; the URL. UsageError, BusyError, StateError."""
         async with contextlib.AsyncExitStack() as undo:
             url = await self._start(undo)
             self._undo = undo.pop_all()
@@ -115,6 +116,8 @@ async def _listen(runner: web.AppRunner, host: str, port: int, encryption: ssl.S
     try:
         await web.TCPSite(runner, host, port, ssl_context=encryption).start()
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"{host}:{port}: another program listens there") from error
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 

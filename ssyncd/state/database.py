@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssyncd.disk.base import Stat
-from ssyncd.errors import StateCorruptError, StateError
+from ssyncd.errors import StateCorruptError, StateError, StateNewerError
 from ssyncd.planner.tree import Content, Entry, Kind
 
 VERSION = 2
@@ -98,7 +98,9 @@ class Database:
         self._db.execute("PRAGMA synchronous=NORMAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            raise StateError(f"{self.path}: written by a newer ssyncd (schema {version}, this one knows {VERSION})")
+            raise StateNewerError(
+                f"{self.path}: written by a newer ssyncd (schema {version}, this one knows {VERSION})"
+            )
         if version < VERSION:
             self._db.executescript("BEGIN;" + files("ssyncd.state").joinpath("schema.sql").read_text())
             self._db.execute(f"PRAGMA user_version={VERSION}")
@@ -169,6 +171,10 @@ class Database:
                 raise StateCorruptError(f"{self.path}: base entry {key} has no remote entry to be equal to")
             stat = Stat(row[12], row[13], row[14], row[15], row[16], bool(row[17])) if row[12] is not None else None
             yield BaseRow(entry, stat, version, same)
+
+    def agreed(self) -> int:
+        """How many entries the base tree has."""
+        return int(next(iter(self._rows("SELECT count(*) FROM base")))[0])
 
     def sent(self) -> Iterator[SentRow]:
         for ccid, key, source in self._rows("SELECT * FROM sent"):

@@ -206,6 +206,18 @@ class DiskContract:
         put(disk, "file", b"theirs", there(disk, "file"))
         assert user.tree() == {"file": b"theirs"}
 
+    def test_whether_a_file_is_being_written_can_be_asked(self, disk: Disk, user: Any) -> None:
+        user.write("file", b"old")
+        user.make_dir("dir")
+        assert not disk.being_written("file")
+        with user.open("file") as writing:
+            assert disk.being_written("file")
+            writing.write(b"mine")
+        reading = disk.open("file")
+        assert not disk.being_written("file")
+        reading.close()
+        assert not any(disk.being_written(path) for path in ("dir", "nothing", "no/where"))
+
     def test_put_into_a_missing_directory_says_gone(self, disk: Disk, user: Any) -> None:
         user.write("file", b"")
         for path in ("no/file", "file/below"):

@@ -151,6 +151,33 @@ def test_a_marker_copied_back_is_the_same_folder(tmp_path: Path) -> None:
     disk.close()
 
 
+def test_our_directory_copied_back_as_a_whole_is_another_one(tmp_path: Path) -> None:
+    """What we have open in the old one leads nowhere."""
+    disk = RealDisk(tmp_path)
+    shutil.copytree(tmp_path / ".ssyncd", tmp_path / "copy")
+    shutil.rmtree(tmp_path / ".ssyncd")
+    (tmp_path / "copy").rename(tmp_path / ".ssyncd")
+    with pytest.raises(RootError, match="was replaced"):
+        disk.check_root()
+    disk.close()
+    again = RealDisk(tmp_path)
+    assert again.identity == disk.identity
+    again.close()
+
+
+def test_a_mark_is_kept_and_goes_along_with_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    disk = RealDisk(tmp_path / "a")
+    assert disk.mark() == ""
+    disk.set_mark("one")
+    disk.set_mark("two")
+    disk.close()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    copied = RealDisk(tmp_path / "b")
+    assert copied.mark() == "two"
+    copied.close()
+
+
 def test_closing_leaves_no_handle(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     disk = RealDisk(tmp_path)

@@ -329,6 +329,16 @@ def test_a_root_that_goes_is_told(heard: Heard, root: Path, tmp_path: Path, how:
     os.close(handle)
 
 
+def test_what_happened_before_one_asks_has_been_told_when_the_answer_comes(heard: Heard, root: Path) -> None:
+    for number in range(50):
+        (root / f"f{number}").write_bytes(b"x")
+        assert heard.watcher.catch_up(DEADLINE)
+        assert Touched(f"f{number}") in heard.hints
+    assert not any(hint.path.startswith(".ssyncd") for hint in heard.hints)
+    shutil.rmtree(root)
+    assert not heard.watcher.catch_up(DEADLINE)
+
+
 def test_a_root_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
     handles = len(os.listdir("/proc/self/fd"))
     watcher = DiskWatcher(tmp_path / "no")

@@ -192,6 +192,30 @@ def test_words_that_make_no_sense_are_told_in_one_line(site: Site) -> None:
 
 
 @pytest.mark.slow
+def test_one_folder_by_another_path_and_one_inside_another_are_refused_with_the_reason(site: Site) -> None:
+    machine = site.machine("alpha")
+    machine.write("inside/f", "1")
+    machine.start()
+    link = machine.home / "link"
+    link.symlink_to(machine.folder)
+    same = machine.run("start", link, "--name", "other")
+    assert (same.returncode, "another ssyncd has this folder" in same.stderr) == (Exit.BUSY, True), same.stderr
+    inside = machine.run("start", machine.path("inside"), "--name", "inside")
+    assert inside.returncode == Exit.FAILED
+    assert f"is inside {machine.folder}, which is synced as a folder of its own" in inside.stderr
+    # By a bind mount too, where no path tells.
+    other = machine.home / "other"
+    other.mkdir()
+    if subprocess.run(["mount", "--bind", machine.folder, other], capture_output=True, check=False).returncode == 0:
+        try:
+            bound = machine.run("start", other, "--name", "other")
+        finally:
+            subprocess.run(["umount", other], check=True)
+        assert (bound.returncode, "another ssyncd has this folder" in bound.stderr) == (Exit.BUSY, True), bound.stderr
+    machine.wait()
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_a_daemon_in_order(site: Site) -> None:
     machine = site.machine("alpha")
     machine.start()
@@ -237,7 +261,7 @@ def test_a_server_with_a_taken_port_or_taken_data_says_so(site: Site) -> None:
     machine = site.bare_machine("alpha")
     address = site.server.url.removeprefix("http://").rstrip("/")
     refused = machine.run("serve", "--listen", address, "--data", machine.home / "mine")
-    assert refused.returncode == Exit.USAGE, refused
+    assert refused.returncode == Exit.BUSY, refused
     assert refused.stderr.count("\n") == 1, refused.stderr
     busy = machine.run("serve", "--listen", "127.0.0.1:0", "--data", site.server.data)
     assert busy.returncode == Exit.BUSY, busy

@@ -1,6 +1,8 @@
 """Plans that would delete most of a folder, or follow from a folder that is not there, wait for the user's word."""
 
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,14 +145,147 @@ def test_another_folder_in_its_place_is_not_synced(site: Site) -> None:
     assert agree(one, other) == before
 
 
-def test_a_missing_folder_is_an_error_at_the_start_and_deletes_nothing(site: Site) -> None:
+def test_a_folder_that_is_missing_at_the_start_is_held_until_it_is_back(site: Site) -> None:
     one, other = full_pair(site)
     before = other.picture()
     one.stop()
     one.folder.rename(one.home / "elsewhere")
-    refused = one.run("start", one.folder, "--name", one.bucket)
-    assert refused.returncode == Exit.FAILED
-    assert "is missing" in refused.stderr
-    assert not one.folder.exists()
+    for _ in range(2):  # the hold survives restarts
+        one.start(wait=False)
+        [hold] = one.phase("held").holds
+        assert "the folder is missing" in hold.reason
+        assert hold.entries == len(before)
+        shown = one.run("status")
+        assert "the folder is missing: mount it or put it back" in shown.stdout
+        assert not one.folder.exists()
+        one.stop()
+    assert one.run("sync", one.folder, "--name", one.bucket).returncode == Exit.HELD
+    one.start(wait=False)
+    one.phase("held")
+    other.write("meanwhile", "m")
     other.wait()
+    assert set(before) <= set(other.picture())
+    (one.home / "elsewhere").rename(one.folder)
+    one.phase("in sync")
+    assert agree(one, other) == {**before, "meanwhile": b"m"}
+
+
+@pytest.mark.slow
+def test_approving_a_missing_folder_deletes_what_was_in_it(site: Site) -> None:
+    """The user's word is the user's word: the other machine's user is asked in turn."""
+    one, other = full_pair(site)
+    before = other.picture()
+    one.stop()
+    one.folder.rename(one.home / "elsewhere")
+    one.start(wait=False)
+    one.phase("held")
+    assert one.run("approve", one.folder).returncode == 0
+    other.phase("held")
     assert other.picture() == before
+    other.ask("approve")
+    assert agree(one, other) == {}
+
+
+@pytest.fixture
+def mount(site: Site) -> Iterator[Callable[[Path], Callable[[], None]]]:
+    """Mounts a small file system at a path; the value unmounts it."""
+    mounted: list[Path] = []
+
+    def unmount(path: Path) -> None:
+        subprocess.run(["umount", "--lazy", path], check=True)
+        mounted.remove(path)
+
+    def make(path: Path) -> Callable[[], None]:
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", path], capture_output=True, check=False
+        )
+        if made.returncode:
+            pytest.skip("file systems cannot be mounted here")
+        mounted.append(path)
+        return lambda: unmount(path)
+
+    yield make
+    for machine in site.places:
+        if isinstance(machine, Machine) and machine.running is not None:
+            machine.stop()
+    for path in list(mounted):
+        unmount(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", [True, False])
+def test_an_unmounted_folder_deletes_nothing_elsewhere(
+    site: Site, mount: Callable[[Path], Callable[[], None]], running: bool
+) -> None:
+    one, other = site.pair()
+    unmount = mount(one.folder)
+    for path, data in FILES.items():
+        one.write(path, data)
+    start(one, other)
+    before = agree(one, other)
+    kept = one.home / "disk"
+    kept.mkdir()
+    if not running:
+        one.stop()
+    # The disk itself stays, out of reach of its folder; what is seen there now is the empty directory below.
+    subprocess.run(["mount", "--bind", one.folder, kept], check=True)
+    try:
+        unmount()
+        if not running:
+            one.start(wait=False)
+        # The kernel says nothing of a mount that went; the next thing that is to be done finds out.
+        other.write("meanwhile", "m")
+        one.phase("held")
+        other.wait()
+        assert other.picture() == {**before, "meanwhile": b"m"}
+        assert "meanwhile" not in one.names()
+        subprocess.run(["mount", "--bind", kept, one.folder], check=True)
+        try:
+            one.phase("in sync")
+            assert agree(one, other) == {**before, "meanwhile": b"m"}
+            one.stop()
+        finally:
+            subprocess.run(["umount", "--lazy", one.folder], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", kept], check=True)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_last_month_s_backup_deletes_and_replaces_nothing_elsewhere(site: Site, running: bool) -> None:
+    """Less than half of the folder is missing in it, so its number alone would not hold it back."""
+    one, other = full_pair(site)
+    one.stop()
+    backup = one.home / "backup"
+    shutil.copytree(one.folder, backup, symlinks=True)
+    one.start()
+    one.write("d1/f1", "edited since")
+    one.write("new", "made since")
+    one.path("d2/f2").unlink()
+    now = agree(one, other)
+    if not running:
+        one.stop()
+    one.folder.rename(one.home / "elsewhere")
+    backup.rename(one.folder)
+    if not running:
+        one.start(wait=False)
+    until(lambda: one.holds("new", "made since"), lambda: str(one.status()))
+    shown = agree(one, other)
+    [copy] = [path for path in shown if "conflict" in path]
+    assert shown == {**now, copy: FILES["d1/f1"]}, "what was edited since stands, and what was deleted since stays so"
+    assert one.running is not None
+    assert "put back from a backup" in one.running.text()
+
+
+def test_a_folder_that_was_copied_to_another_disk_just_goes_on(site: Site) -> None:
+    one, other = full_pair(site)
+    one.stop()
+    shutil.copytree(one.folder, one.home / "copy", symlinks=True)
+    shutil.rmtree(one.folder)
+    (one.home / "copy").rename(one.folder)
+    one.write("d0/f0", "edited before the start")
+    one.path("d0/f3").unlink()
+    one.start()
+    shown = agree(one, other)
+    assert shown["d0/f0"] == b"edited before the start"
+    assert "d0/f3" not in shown
+    assert not any("conflict" in path for path in shown)

@@ -36,6 +36,14 @@ def test_closing_lets_whoever_waits_go_on() -> None:
         late.result(10)
 
 
+def test_what_comes_after_the_end_is_not_taken() -> None:
+    inbox = Inbox()
+    assert inbox.put("before")
+    inbox.close()
+    assert not inbox.put("after")
+    assert inbox.take(None) == ["before"]
+
+
 def test_what_is_not_wanted_any_more_makes_room() -> None:
     inbox = Inbox()
     inbox.put("kept")

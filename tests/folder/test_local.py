@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ssyncd.disk.base import Touched
 from tests.simulation.operations import LARGE
 from tests.simulation.world import World
 
@@ -83,3 +84,39 @@ def test_a_restart_reads_no_file_that_has_been_still(world: World) -> None:
     one.disk.on_step = lambda call, path: opened.append(path) if call == "open" else None
     world.settle()
     assert "a" not in opened
+
+
+def test_a_late_echo_does_not_let_us_read_what_a_program_has_just_emptied(world: World) -> None:
+    """The hint comes from our own write; that a program has opened the file since is not told yet."""
+    one, two = world.machines
+    one.user.write("f", b"full")
+    world.settle()
+    world.time.now += 5
+    writing = two.user.open("f")
+    two.watcher.drop()
+    two.inbox.append([Touched("f")])
+    for _ in range(50):
+        for machine in world.machines:
+            world.go_on(machine)
+        world.time.now += 0.001
+    assert one.user.tree() == {"f": b"full"}, "an empty version went out"
+    writing.write(b"new")
+    writing.close()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"f": b"new"}
+
+
+def test_what_a_program_keeps_open_is_sent_when_it_has_been_still(world: World) -> None:
+    one, two = world.machines
+    writing = two.user.open("log")
+    writing.write(b"line")
+    world.settle()
+    assert world.time.now < 10
+    assert one.user.tree() == {"log": b"line"}
+    rounds = 0
+    for _ in range(20):
+        rounds += two.due is not None and two.due <= world.time.now
+        world.go_on(two)
+        world.time.now += 0.01
+    assert rounds < 3, "it turns without end while the file is open"
+    writing.close()

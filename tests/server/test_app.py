@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from ssyncd import __version__
-from ssyncd.errors import StateError, UsageError
+from ssyncd.errors import BusyError, StateError, UsageError
 from ssyncd.server.accounts import open_accounts
 from ssyncd.server.app import Server, ServerSettings, serve
 from tests.server.running import Running, Socket, run, running, sets, told
@@ -145,7 +145,7 @@ def test_a_browser_may_ask_first(tmp_path: Path) -> None:
 def test_a_busy_port_says_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: .*in use"):
+        with pytest.raises(BusyError, match=f"127.0.0.1:{port}: another program listens there"):
             starting(tmp_path, listen=f"127.0.0.1:{port}")
     starting(tmp_path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ssyncd.disk.faults import OWN
+from ssyncd.disk.faults import is_own
 from ssyncd.disk.memory import MemoryDisk, MemoryWatcher
 from ssyncd.errors import StateError
 from ssyncd.folder.engine import Edge, Engine
@@ -130,7 +130,7 @@ class Machine:
             self.dying = max(0, left - 1), end
             if not left:
                 raise Killed
-        if self.strike is not None and path and not path.startswith(OWN) and (not self.strike[1] or call in WRITES):
+        if self.strike is not None and path and not is_own(path) and (not self.strike[1] or call in WRITES):
             left, only_writes, hit = self.strike
             self.strike = (left - 1, only_writes, hit) if left else None
             if not left:

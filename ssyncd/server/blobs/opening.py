@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ssyncd.errors import UsageError
+from ssyncd.errors import DiskError, StateError, UsageError
 from ssyncd.server.blobs.base import Blobs
 from ssyncd.server.blobs.directory import DirectoryBlobs
 
@@ -10,12 +10,19 @@ DIRECTORY = "chunks"
 
 
 def open_blobs(data: Path, url: str | None, chunk_limit: int) -> Blobs:
-    """The directory in `data`, or where `url` says. UsageError for a store that is not built, DiskError if it cannot be used."""
+    """The directory in `data`, or where `url` says. UsageError for a store that is not built, StateError if it cannot be used."""
     if url is None:
-        return DirectoryBlobs(data / DIRECTORY, chunk_limit)
+        return _directory(data / DIRECTORY, chunk_limit)
     scheme, separator, rest = url.partition(":")
     if scheme == "file" and separator:
-        return DirectoryBlobs(Path(rest.removeprefix("//")), chunk_limit)
+        return _directory(Path(rest.removeprefix("//")), chunk_limit)
     if scheme == "s3":
         raise UsageError("--chunks s3:// is not built yet; leave the option out for a directory beside the database")
     raise UsageError(f"--chunks {url}: neither file:PATH nor s3://")
+
+
+def _directory(path: Path, chunk_limit: int) -> Blobs:
+    try:
+        return DirectoryBlobs(path, chunk_limit)
+    except DiskError as error:
+        raise StateError(str(error)) from error

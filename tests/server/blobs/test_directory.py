@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssyncd.errors import NoSpaceError, UnreadableError, UsageError
+from ssyncd.errors import NoSpaceError, StateError, UnreadableError, UsageError
 from ssyncd.server.blobs import directory
 from ssyncd.server.blobs.base import Blobs, Scope
 from ssyncd.server.blobs.directory import DirectoryBlobs
@@ -110,6 +110,12 @@ def test_a_directory_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UnreadableError, match="file"):
         DirectoryBlobs(tmp_path / "file", LIMIT)
+
+
+def test_a_server_whose_chunk_directory_cannot_be_used_says_so(tmp_path: Path) -> None:
+    (tmp_path / "chunks").write_bytes(b"")
+    with pytest.raises(StateError, match="chunks"):
+        open_blobs(tmp_path, None, LIMIT)
 
 
 def test_foreign_files_in_the_store_are_no_chunks(tmp_path: Path, blobs: DirectoryBlobs) -> None:

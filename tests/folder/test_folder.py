@@ -1,0 +1,260 @@
+"""One folder with its threads, on a real disk and against a real server."""
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ssyncd.disk.inotify import BELOW, Inotify
+from ssyncd.errors import NetworkError
+from ssyncd.folder import Folder, FolderSettings
+from ssyncd.network.login import Account
+from ssyncd.state.database import VERSION
+from ssyncd.status import Phase
+from tests.end_to_end.machine import until
+from tests.network.servers import real_server
+
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    with real_server(tmp_path / "server") as account:
+        yield account
+
+
+class Machine:
+    """Its folder is made and started by `start`, and stopped in the end."""
+
+    def __init__(self, home: Path, account: Account) -> None:
+        self.path, self.state = home / "Folder", home / "state"
+        self.path.mkdir(parents=True)
+        self._settings = FolderSettings(self.path, "shared", self.state, home.name)
+        self._account = account
+        self.folder: Folder | None = None
+
+    def launch(self) -> Folder:
+        self.folder = Folder(self._settings, self._account)
+        self.folder.start()
+        return self.folder
+
+    def start(self) -> Folder:
+        folder = self.launch()
+        self.in_sync()
+        return folder
+
+    def in_sync(self) -> None:
+        assert self.folder is not None
+        assert self.folder.wait(DEADLINE, lambda status: status.in_sync), self.folder.status()
+
+    def stop(self) -> None:
+        if self.folder is not None:
+            self.folder.stop()
+            self.folder = None
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.path.iterdir()} - {".ssyncd"}
+
+    @property
+    def aside(self) -> list[Path]:
+        return list(self.state.glob("state.db.damaged-*"))
+
+
+@pytest.fixture
+def machines(tmp_path: Path, account: Account) -> Iterator[tuple[Machine, Machine]]:
+    made = Machine(tmp_path / "one", account), Machine(tmp_path / "two", account)
+    yield made
+    for machine in made:
+        machine.stop()
+
+
+def test_what_is_asked_of_a_folder_that_has_ended_is_answered_at_once(machines: tuple[Machine, Machine]) -> None:
+    one, _ = machines
+    folder = one.start()
+    one.stop()
+    with pytest.raises(NetworkError):
+        folder._on_control(lambda engine: engine)
+    with pytest.raises(NetworkError):
+        folder.request("conflicts")
+
+
+def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machine]) -> None:
+    """The kernel tells of it a moment later: until then the folder would say that it is in sync."""
+    one, _ = machines
+    folder = one.start()
+    for number in range(30):
+        (one.path / f"f{number}").write_text("x")
+        assert folder.request("catch_up") == {"caught_up": True}
+        assert folder.wait(DEADLINE, lambda status: status.in_sync)
+        assert folder.status().entries == number + 1
+
+
+def test_what_the_server_has_lost_is_sent_again_by_verify(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
+    one, two = machines
+    data = os.urandom(3_000_000)
+    (one.path / "large").write_bytes(data)
+    folder = one.start()
+    lost = [path for path in (tmp_path / "server" / "chunks").glob("*/*/*/*") if path.is_file()]
+    assert lost
+    for path in lost:
+        path.unlink()
+    other = two.launch()
+    assert other.wait(DEADLINE, lambda status: [trouble.path for trouble in status.troubles] == ["large"])
+    assert "the server has no chunk" in other.status().troubles[0].reason
+    assert not (two.path / "large").exists()
+    assert folder.request("verify") == {"checked": 1, "bytes": len(data), "damaged": []}
+    until(lambda: all(path.exists() for path in lost))
+    other.request("rescan")
+    two.in_sync()
+    assert (two.path / "large").read_bytes() == data
+
+
+class Limited:
+    """A kernel that gives out so many watches to each watcher that comes from now on, and no more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+        self.limit, self._given = limit, dict[int, set[int]]()
+        watch, limited = Inotify.watch, self
+        others = [thread for thread in threading.enumerate() if isinstance(thread, Inotify)]
+
+        def ask(reader: Inotify, directory: int, mask: int = BELOW) -> int:
+            inodes = limited._given.setdefault(id(reader), set())
+            inode = os.fstat(directory).st_ino
+            if reader not in others and len(inodes | {inode}) > limited.limit:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            inodes.add(inode)
+            return watch(reader, directory, mask)
+
+        monkeypatch.setattr(Inotify, "watch", ask)
+
+
+def test_what_happens_where_no_watches_are_left_is_found_and_named(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = machines
+    for number in range(6):
+        (one.path / f"d{number}").mkdir()
+    two.start()
+    kernel = Limited(monkeypatch, 4)
+    monkeypatch.setattr("ssyncd.folder.lookout.PERIOD", 0.2)
+    folder = one.start()
+    assert folder.wait(DEADLINE, lambda status: len(status.troubles) >= 4)
+    assert all("max_user_watches" in trouble.reason for trouble in folder.status().troubles)
+    assert "4 directories are not watched, among them d" in caplog.text
+    for number in range(6):
+        (one.path / f"d{number}" / "new").write_text("1")
+    (one.path / "made later").mkdir()
+    (one.path / "made later" / "new").write_text("1")
+    until(lambda: len(list(two.path.glob("*/new"))) == 7)
+    kernel.limit = 100
+    assert folder.wait(DEADLINE, lambda status: not status.troubles)
+    assert folder.wait(DEADLINE, lambda status: status.in_sync)
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_watched_everywhere_turns_no_wheel(machines: tuple[Machine, Machine]) -> None:
+    one, _ = machines
+    folder = one.start()
+    engine = folder._on_control(lambda engine: engine)
+    rounds, work = [], engine.work
+    engine.work = lambda: rounds.append(1) or work()
+    assert not folder.wait(8, lambda _: len(rounds) > 3)
+    folder.request("pause")
+    assert 0 < len(rounds) <= 3
+
+
+def test_a_folder_for_which_the_kernel_has_no_more_watchers_says_so_and_heals(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    monkeypatch.setattr("ssyncd.folder.folder.ROOT_RETRY", 0.2)
+    with monkeypatch.context() as patched:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        patched.setattr("ssyncd.disk.watcher.Inotify", refuse)
+        folder = one.launch()
+        assert folder.wait(DEADLINE, lambda status: status.phase is Phase.HELD)
+        assert "cannot be watched: Too many open files" in folder.status().last_error
+    one.in_sync()
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 2 // 3)
+
+
+def damage_a_page(path: Path) -> None:
+    """The first one of the base tree."""
+    with sqlite3.connect(path) as database:
+        [(page,)] = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'base'")
+        [(size,)] = database.execute("PRAGMA page_size")
+    database.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_newer(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute(f"PRAGMA user_version={VERSION + 1}")
+    database.close()
+
+
+def lose_a_row(path: Path) -> None:
+    """Nothing that the database itself could notice."""
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM remote WHERE key = (SELECT max(key) FROM remote)")
+    database.close()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, truncate, damage_a_page, empty, make_newer, lose_a_row])
+def test_what_a_folder_remembers_is_repaired_by_itself(
+    machines: tuple[Machine, Machine], harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = machines
+    for number in range(300):
+        (one.path / f"f{number}").write_text(f"content {number}")
+    one.start()
+    two.start()
+    until(lambda: len(two.names()) == 300)
+    one.stop()
+    harm(one.state / "state.db")
+    (one.path / "f1").write_text("edited while it was stopped")
+    (two.path / "f2").write_text("edited there")
+    one.start()
+    until(lambda: any(path.read_text() == "edited while it was stopped" for path in two.path.glob("f1*")))
+    until(lambda: (one.path / "f2").read_text() == "edited there")
+    for machine in machines:
+        machine.in_sync()
+        assert {name for name in machine.names() if "conflict" not in name} == {f"f{n}" for n in range(300)}
+        assert len(machine.names()) <= 302, "equal contents never conflict"
+    if harm not in (Path.unlink, empty):
+        assert len(one.aside) == 1
+        assert "comparing everything with the server" in caplog.text
+
+
+def test_what_it_remembers_is_repaired_while_it_runs(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    (one.path / "f").write_text("1")
+    folder = one.start()
+    two.start()
+    # Another table than ours where ours was: what sqlite says of a damaged page, at the next write.
+    damaged = sqlite3.connect(one.state / "state.db", timeout=DEADLINE)
+    damaged.executescript("PRAGMA writable_schema=1; UPDATE sqlite_schema SET rootpage=1 WHERE name='remote';")
+    damaged.execute("PRAGMA schema_version=99")
+    damaged.close()
+    (one.path / "g").write_text("2")
+    assert folder.wait(DEADLINE, lambda _: bool(one.aside)), folder.status()
+    assert folder.wait(DEADLINE, lambda status: status.phase is Phase.IN_SYNC and status.entries == 2)
+    until(lambda: two.names() == {"f", "g"})
+    assert {path.name: path.read_text() for path in one.path.glob("[!.]*")} == {"f": "1", "g": "2"}

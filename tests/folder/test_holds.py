@@ -1,0 +1,232 @@
+"""Plans that wait for the user's word: on whole machines, and the counting alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssyncd.folder.holds import CALM, EVERYWHERE, GATHER, HERE, LONGEST, Holds
+from ssyncd.folder.record import Record
+from ssyncd.folder.report import phase, waiting_for
+from ssyncd.folder.settings import FolderSettings
+from ssyncd.planner.plan import Plan, Remove, SendDelete
+from ssyncd.planner.tree import Content, Entry, Kind
+from ssyncd.state.database import Database
+from ssyncd.status import Phase
+from tests.simulation.machine import Machine
+from tests.simulation.world import World
+
+FILES = {f"f{number}": b"%d" % number for number in range(12)}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Two machines that hold the same twelve files; ten deletions are many."""
+    made = World(2)
+    for machine in made.machines:
+        careful(machine)
+    for name, data in FILES.items():
+        made.machines[0].user.write(name, data)
+    made.settle()
+    made.time.now += 60
+    yield made
+    made.close()
+
+
+def careful(machine: Machine) -> None:
+    machine.engine.holds._settings = replace(machine.engine.settings, hold_least=5)
+
+
+def restart(machine: Machine) -> None:
+    machine.stop()
+    machine.start()
+    careful(machine)
+
+
+def delete_most(machine: Machine) -> None:
+    for name in list(FILES)[:10]:
+        machine.user.delete(name)
+
+
+def phase_of(machine: Machine) -> Phase:
+    return phase(machine.engine, waiting_for(machine.engine))
+
+
+def approve(machine: Machine) -> None:
+    machine.engine.agenda.touch_all(machine.engine.holds.approve())
+    machine.due = machine.time.now
+
+
+def test_most_of_a_folder_is_not_deleted_before_the_user_says_so(world: World) -> None:
+    one, two = world.machines
+    delete_most(one)
+    world.settle()
+    assert two.user.tree() == FILES
+    assert phase_of(one) is Phase.HELD
+    restart(one)
+    world.settle()
+    assert two.user.tree() == FILES
+    assert [(hold.entries, hold.where) for hold in one.engine.holds.tell()] == [(10, EVERYWHERE)]
+    approve(one)
+    world.settle()
+    assert phase_of(one) is Phase.IN_SYNC
+    # The other machine's user is asked too.
+    assert two.user.tree() == FILES
+    assert [(hold.entries, hold.where) for hold in two.engine.holds.tell()] == [(10, HERE)]
+    approve(two)
+    world.settle()
+    assert two.user.tree() == one.user.tree()
+    assert len(two.user.tree()) == 2
+
+
+def test_what_is_put_back_ends_the_hold(world: World) -> None:
+    one, two = world.machines
+    delete_most(one)
+    world.settle()
+    for name, data in FILES.items():
+        one.user.write(name, data)
+    world.settle()
+    assert phase_of(one) is Phase.IN_SYNC
+    assert one.user.tree() == two.user.tree() == FILES
+    assert "held_everywhere" not in one.record.meta
+    # And what is deleted later counts by itself.
+    world.time.now += 60
+    one.user.delete("f1")
+    world.settle()
+    assert "f1" not in two.user.tree()
+
+
+def test_a_few_deletions_more_while_a_hold_lasts_are_held_too(world: World) -> None:
+    one, two = world.machines
+    delete_most(one)
+    world.settle()
+    world.time.now += 60
+    one.user.delete("f11")
+    world.settle()
+    assert two.user.tree() == FILES
+    assert one.engine.holds.tell()[0].entries == 11
+
+
+def test_what_takes_the_place_of_something_held_waits_with_all_that_is_in_it(world: World) -> None:
+    """And the folder says that it is held, not that it is busy."""
+    one, two = world.machines
+    delete_most(one)
+    one.user.make_dir("f1")
+    one.user.write("f1/a", b"a")
+    one.user.make_dir("f1/b")
+    one.user.write("f1/b/c", b"c")
+    world.settle()
+    assert two.user.tree() == FILES
+    assert phase_of(one) is Phase.HELD
+    one.user.write("f1/late", b"late")
+    world.settle()
+    assert phase_of(one) is Phase.HELD
+    restart(one)
+    world.settle()
+    assert phase_of(one) is Phase.HELD
+    # What has nothing to do with it goes on.
+    one.user.write("beside", b"1")
+    world.settle()
+    assert two.user.tree() == {**FILES, "beside": b"1"}
+    approve(one)
+    world.settle()
+    approve(two)
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert two.user.tree()["f1/b/c"] == b"c"
+    assert two.user.tree()["f1/late"] == b"late"
+
+
+def test_what_comes_from_the_server_in_the_place_of_something_held_waits_with_all_that_is_in_it(world: World) -> None:
+    one, two = world.machines
+    delete_most(one)
+    one.user.make_dir("f1")
+    one.user.write("f1/a", b"a")
+    world.settle()
+    approve(one)
+    world.settle()
+    assert phase_of(one) is Phase.IN_SYNC
+    assert two.user.tree() == FILES
+    assert phase_of(two) is Phase.HELD
+    assert not two.engine.agenda.troubles()
+    approve(two)
+    world.settle()
+    assert two.user.tree() == one.user.tree()
+
+
+# The counting alone.
+
+
+def holds(size: int, least: int = 20) -> Holds:
+    record = Record(Database(":memory:"))
+    for number in range(size):
+        key = f"{number:032x}"
+        record.base.put(Entry(key, "", key, Kind.FILE, Content("0" * 64, 1, 0, "pc")))
+    return Holds(record, FolderSettings(Path(), "folder", Path(), "pc", hold_least=least))
+
+
+def plan(numbers: range, step: type = SendDelete) -> Plan:
+    keys = [f"{number:032x}" for number in numbers]
+    return Plan(sends=[SendDelete(key) for key in keys]) if step is SendDelete else Plan([Remove(key) for key in keys])
+
+
+def check(held: Holds, made: Plan, now: float) -> tuple[int, int]:
+    """How many are to be planned again in a moment, and how many are left in the plan."""
+    keys = {item.key for item in (*made.steps, *made.sends)}  # type: ignore[union-attr]
+    held.replanned(keys)
+    again = held.check(made, now)
+    return len(again), len(made.steps) + len(made.sends)
+
+
+@pytest.mark.parametrize("step", [SendDelete, Remove])
+def test_deletions_are_gathered_until_there_is_a_pause(step: type) -> None:
+    held = holds(100)
+    assert check(held, plan(range(10), step), 0.0) == (10, 0)
+    assert check(held, plan(range(20), step), 0.1) == (20, 0)
+    assert check(held, plan(range(20), step), 0.1 + GATHER) == (0, 20)
+    assert not held.keys
+
+
+def test_more_than_half_is_held() -> None:
+    held = holds(100)
+    check(held, plan(range(51)), 0.0)
+    assert check(held, plan(range(51)), GATHER) == (0, 0)
+    assert len(held.keys) == 51
+
+
+def test_deletions_that_never_pause_are_judged_all_the_same() -> None:
+    held = holds(1000)
+    now, number = 0.0, 0
+    while now < LONGEST:
+        number += 1
+        assert check(held, plan(range(number)), now)[1] == 0
+        now += GATHER / 2
+    assert check(held, plan(range(number + 1)), now) == (0, number + 1)
+
+
+def test_pieces_of_one_burst_count_together_and_later_ones_do_not() -> None:
+    held = holds(100)
+    check(held, plan(range(40)), 0.0)
+    assert check(held, plan(range(40)), 1.0) == (0, 40)
+    for number in range(40):
+        held._record.base.remove(f"{number:032x}")
+    check(held, plan(range(40, 60)), 2.0)
+    assert check(held, plan(range(40, 60)), 3.0) == (0, 0), "60 of 100 in one burst"
+    held = holds(100)
+    check(held, plan(range(40)), 0.0)
+    check(held, plan(range(40)), 1.0)
+    check(held, plan(range(40, 60)), 2 * CALM)
+    assert check(held, plan(range(40, 60)), 2 * CALM + 1) == (0, 20)
+
+
+def test_a_small_folder_is_never_held() -> None:
+    held = holds(19)
+    assert check(held, plan(range(19)), 0.0) == (0, 19)
+
+
+def test_a_repair_is_no_deletion_of_the_user_s() -> None:
+    held = holds(100)
+    made = Plan(sends=[SendDelete(f"{number:032x}", repair=True) for number in range(90)])
+    assert held.check(made, 0.0) == set()
+    assert len(made.sends) == 90

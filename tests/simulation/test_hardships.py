@@ -1,0 +1,479 @@
+"""One hardship at a time, on whole machines: the rest syncs, the status names it, and it heals by itself."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from ssyncd.errors import NetworkError, RefusedError
+from ssyncd.folder.report import troubles
+from tests.simulation.machine import Machine, Time
+from tests.simulation.operations import LARGE
+from tests.simulation.server import SECRET
+from tests.simulation.world import World
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(2)
+    made.machines[0].user.make_dir("d")
+    made.machines[0].user.write("d/old", b"old")
+    made.machines[0].user.write("bad", b"first")
+    made.settle()
+    made.time.now += 60
+    yield made
+    made.close()
+
+
+def go_on(world: World, seconds: float) -> int:
+    """That much time, whatever is due in it; how many rounds there were in which a machine had something to do."""
+    rounds, end = 0, world.time.now + seconds
+    while world.time.now < end:
+        if busy := sum(world.go_on(machine) for machine in world.machines):
+            rounds += busy
+            world.time.now += 0.001
+        else:
+            due = [machine.due for machine in world.machines if machine.due is not None]
+            world.time.now = max(world.time.now + 0.001, min([*due, end]))
+    return rounds
+
+
+def fail(machine: Machine, number: int, calls: tuple[str, ...], at: Callable[[str], bool]) -> Callable[[], None]:
+    """These calls fail at these paths, until the value is called."""
+    before = machine.disk.on_step
+
+    def step(call: str, path: str) -> None:
+        if call in calls and at(path):
+            raise OSError(number, os.strerror(number), path)
+        if before is not None:
+            before(call, path)
+
+    def heal() -> None:
+        machine.disk.on_step = before
+        machine._on_step = on_commit  # type: ignore[method-assign]
+
+    on_commit = machine._on_step
+    machine.disk.on_step = step
+    machine._on_step = step  # type: ignore[method-assign]
+    return heal
+
+
+def named(machine: Machine) -> dict[str, str]:
+    return {trouble.path: trouble.reason for trouble in troubles(machine.engine)}
+
+
+def trees(world: World) -> list[dict[str, Any]]:
+    return [dict(machine.user.tree()) for machine in world.machines]
+
+
+READS = ("open", "read", "read_at", "scan", "open_dir", "look")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("path", ["bad", "d"])
+def test_what_cannot_be_read_for_a_while_is_named_and_heals(world: World, path: str, number: int) -> None:
+    one, two = world.machines
+    heal = fail(one, number, READS if path == "d" else READS[:3], lambda at: f"{at}/".startswith(f"{path}/"))
+    if path == "bad":
+        one.user.write("bad", b"second")
+    else:
+        one.user.write("d/new", b"new")
+    one.user.write("good", b"good")
+    rounds = go_on(world, 120)
+    assert two.user.tree() == {"d": None, "d/old": b"old", "bad": b"first", "good": b"good"}
+    assert any(at == path or at.startswith(f"{path}/") for at in named(one)), named(one)
+    assert set(named(one).values()) == {os.strerror(number).lower()}
+    assert rounds < 200, "a wheel that turns without end"
+    heal()
+    go_on(world, 120)
+    assert not named(one)
+    assert trees(world)[0] == trees(world)[1] == dict(one.user.tree())
+
+
+def test_a_directory_that_cannot_be_read_at_the_start_is_not_deleted(world: World) -> None:
+    one, two = world.machines
+    one.stop()
+    one.start()
+    heal = fail(one, errno.EACCES, ("scan", "open_dir"), lambda at: f"{at}/".startswith("d/"))
+    go_on(world, 120)
+    assert two.user.tree()["d/old"] == b"old"
+    assert one.record.local.find("d/old") is not None
+    heal()
+    go_on(world, 120)
+    assert trees(world)[0] == trees(world)[1]
+
+
+WRITES = ("create", "write", "mkdir")
+
+
+def test_a_full_disk_of_the_root_is_named_and_heals(world: World) -> None:
+    one, two = world.machines
+    heal = fail(two, errno.ENOSPC, WRITES, lambda _: True)
+    one.user.write("new", b"new")
+    one.user.write("bad", b"second")
+    one.user.delete("d/old")
+    two.user.write("from here", b"1")
+    rounds = go_on(world, 60)
+    assert one.user.tree()["from here"] == b"1"
+    assert two.user.tree() == {"d": None, "bad": b"first", "from here": b"1"}, "what needs no room goes on"
+    assert named(two) == {"new": "no space left on device", "bad": "no space left on device"}
+    assert rounds < 200
+    heal()
+    go_on(world, 120)
+    assert not named(two)
+    assert trees(world)[0] == trees(world)[1]
+
+
+def test_a_full_disk_of_the_state_stops_sending_and_heals(world: World) -> None:
+    one, two = world.machines
+    heal = fail(one, errno.ENOSPC, ("commit",), lambda _: True)
+    one.user.write("new", b"new")
+    rounds = go_on(world, 60)
+    assert "No space left" in one.engine.last_error
+    assert "new" not in two.user.tree(), "nothing may be sent that is not in the ledger"
+    assert rounds < 400
+    heal()
+    go_on(world, 120)
+    assert trees(world)[0] == trees(world)[1]
+    assert not any("conflict" in path for path in trees(world)[0])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RefusedError("the server's disk is full", 507),
+        RefusedError("too many requests", 429),
+        NetworkError("the server says: come back later", retry_after=20.0),
+    ],
+)
+def test_a_server_that_takes_no_chunks_is_named_and_heals(world: World, error: Exception) -> None:
+    one, two = world.machines
+
+    def refuse(_: str) -> None:
+        raise error
+
+    store = one.transfers.store
+    store.before = refuse
+    one.user.write("large", b"l" * LARGE)
+    one.user.write("small", b"s")
+    rounds = go_on(world, 200)
+    assert two.user.tree()["small"] == b"s"
+    assert "large" not in two.user.tree()
+    assert named(one) == {"large": str(error)}
+    assert rounds < 200
+    store.before = None
+    go_on(world, 200)
+    assert trees(world)[0] == trees(world)[1]
+    assert not named(one)
+
+
+def test_names_too_long_for_one_disk_are_named_there(world: World) -> None:
+    one, two = world.machines
+    heal = fail(two, errno.ENAMETOOLONG, ("mkdir",), lambda at: "long" in at)
+    one.user.make_dir("long directory")
+    one.user.write("long directory/x", b"x")
+    one.user.write("short", b"2")
+    go_on(world, 60)
+    assert two.user.tree()["short"] == b"2"
+    assert named(two)["long directory"] == "the name is too long for this disk"
+    assert one.user.tree()["long directory/x"] == b"x"
+    heal()
+    go_on(world, 120)
+    assert trees(world)[0] == trees(world)[1]
+
+
+# Chunks
+
+
+@pytest.mark.parametrize("how", ["missing", "flipped", "another's", "cut short"])
+def test_a_chunk_that_the_server_lost_or_spoiled_is_never_put_in_place(world: World, how: str) -> None:
+    one, two = world.machines
+    two.stop()
+    world.machines = [one]
+    one.user.write("large", b"".join(b"%07d\n" % number for number in range(LARGE)))
+    one.user.write("other", b"o" * LARGE)
+    world.settle()
+    good = dict(world.stored)
+    for id, sealed in good.items():
+        if how == "missing":
+            del world.stored[id]
+        elif how == "cut short":
+            world.stored[id] = sealed[: len(sealed) // 2]
+        else:
+            world.stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1]) if how == "flipped" else next(iter(good.values()))
+    two.start()
+    world.machines = [one, two]
+    one.user.write("small", b"s")
+    go_on(world, 120)
+    assert two.user.tree()["small"] == b"s"
+    for path in ("large", "other"):
+        assert two.user.tree().get(path) in (None, one.user.tree()[path])
+    assert named(two)
+    world.stored.update(good)
+    go_on(world, 120)
+    assert trees(world)[0] == trees(world)[1]
+    assert not named(two)
+
+
+# Clocks
+
+
+class Skewed(Time):
+    """A machine's own clock: `off` seconds from the world's; its monotonic one goes like everybody's."""
+
+    def __init__(self, time: Time, off: float) -> None:
+        self._time, self.off = time, off
+
+    @property
+    def now(self) -> float:  # type: ignore[override]
+        return self._time.now
+
+    def wall(self) -> int:
+        return self._time.wall() + int(self.off * 1e9)
+
+
+@pytest.mark.parametrize("off", [-400 * DAY, -3.0, 5.0, 400 * DAY])
+def test_order_never_depends_on_a_machine_s_clock(off: float, world: World) -> None:
+    world.machines[1].stop()
+    del world.machines[1]
+    time = Skewed(world.time, off)
+    world.machines.append(Machine("skewed", world.server, world.stored, time, 0))
+    one, two = world.machines
+    one.user.write("f", b"one")
+    world.settle()
+    for number, machine in enumerate([two, one, two, two, one]):
+        world.time.now += 1
+        machine.user.write("f", b"edit %d" % number)
+        world.settle()
+        assert [tree["f"] for tree in trees(world)] == [b"edit %d" % number] * 2
+        if number == 2:
+            time.off = -off  # the clock jumps while it runs
+        if number == 3:
+            two.stop()
+            time.off = off / 2
+            two.start()
+    # At the same time: the server's order counts, and both contents stay.
+    one.user.write("f", b"left")
+    two.user.write("f", b"right")
+    world.settle()
+    assert trees(world)[0] == trees(world)[1]
+    assert set(one.user.tree().values()) >= {b"left", b"right"}
+    one.user.delete("f")
+    world.settle()
+    assert "f" not in two.user.tree()
+
+
+def test_a_machine_that_sleeps_for_days_goes_on_where_it_was(world: World) -> None:
+    one, two = world.machines
+    one.user.write("before", b"1")
+    world.machines = [two]
+    for day in range(3):
+        two.user.write(f"day {day}", b"2")
+        world.settle()
+        world.time.now += DAY
+    world.machines = [one, two]
+    one.cut(half_open=True)
+    world.settle()
+    assert trees(world)[0] == trees(world)[1]
+    assert one.user.tree().keys() >= {"before", "day 0", "day 2"}
+
+
+# A hostile fellow machine
+
+
+def content(**more: Any) -> dict[str, Any]:
+    return {"hash": "0" * 64, "size": 1, "mtime": 0, "by": "mallory", "data": "AAAA", **more}
+
+
+def file(name: Any, parent: Any = "", **more: Any) -> dict[str, Any]:
+    return {"parent": parent, "name": name, "kind": "file", "content": content(**more), "exec": False}
+
+
+KEYS = [f"{number:032x}" for number in range(1, 60)]
+HOSTILE: list[tuple[str, Any]] = [
+    *zip(
+        KEYS,
+        map(file, ["..", ".", "", "/etc/passwd", "a/../../b", "nul\0", "x" * 300, ".ssyncd", 7, None]),
+        strict=False,
+    ),
+    (KEYS[10], file("no parent", parent="f" * 32)),
+    (KEYS[11], {"parent": KEYS[12], "name": "ring", "kind": "dir"}),
+    (KEYS[12], {"parent": KEYS[11], "name": "ring", "kind": "dir"}),
+    (KEYS[13], {"parent": KEYS[13], "name": "itself", "kind": "dir"}),
+    (KEYS[14], file("same")),
+    (KEYS[15], file("same")),
+    (KEYS[16], file("lying size", size=10**15)),
+    (KEYS[17], file("negative size", size=-1)),
+    (KEYS[18], file("lying hash", hash="ab" * 32)),
+    (KEYS[19], file("a bomb", data=None, chunks=[["ab" * 32, 2**60]], size=2**60)),
+    (KEYS[20], {"parent": "", "name": "out", "kind": "link", "target": "/etc"}),
+    (KEYS[21], {"parent": KEYS[20], "name": "passwd", "kind": "file", "content": content()}),
+    (KEYS[22], {"parent": "", "name": "odd", "kind": "device"}),
+    (KEYS[23], file("no content") | {"content": "text"}),
+    (KEYS[24], {"parent": "", "name": "empty link", "kind": "link", "target": ""}),
+    ("../../etc", file("a key that is a path")),
+    (KEYS[25], {"x": [[[[[[[]]]]]]]}),
+]
+
+
+def test_a_hostile_fellow_machine_reaches_nothing_outside_and_stops_nothing(world: World) -> None:
+    one, _ = world.machines
+    heard: list[str] = []
+    socket = world.server.connect(heard.append)
+    init = {"clientid": "mallory", "api": "1.1", "token": SECRET, "app_id": "ssyncd", "name": "folder"}
+    socket.incoming.put_nowait(f"0:init:{orjson.dumps(init).decode()}")
+    for number, (key, value) in enumerate(HOSTILE):
+        members = {name: {"o": "+", "v": member} for name, member in value.items()}
+        change = {"id": key, "ccid": f"{number:032x}", "o": "M", "v": members}
+        socket.incoming.put_nowait(f"0:c:{orjson.dumps(change).decode()}")
+    world.server.step()
+    world.server.commit()
+    assert any('"ccids"' in text for text in heard)
+    rounds = go_on(world, 300)
+    assert rounds < 1000
+    one.user.write("good", b"good")
+    go_on(world, 60)
+    for machine in world.machines:
+        tree = machine.user.tree()
+        assert tree["good"] == b"good"
+        assert tree["d/old"] == b"old"
+        assert not {"..", ".", "", "passwd", "lying size", "lying hash", "a bomb"} & tree.keys()
+        assert not any(".." in path.split("/") or path.startswith("/") for path in tree)
+        assert machine.user.read(".ssyncd/folder").decode() == machine.disk.identity
+        assert named(machine)
+    # And nothing of it is in the way of a fresh machine, or of a restart.
+    fresh = world.add_machine()
+    go_on(world, 300)
+    assert fresh.user.tree() == one.user.tree()
+    one.stop()
+    one.start()
+    go_on(world, 300)
+    assert fresh.user.tree() == one.user.tree()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '0:c:[{"id":"a","v"',
+        "0:i:<html><body>Sign in to the hotel's network</body></html>",
+        "0:auth:<html>",
+        "0:e:no.such\n{",
+        "0:i:" + "[" * 2000,
+        "h:x:y:z",
+        "",
+        "nonsense",
+        "99999999999999999999:c:[]",
+        '0:c:[{"id":"../x","cv":"1","ev":1,"o":"M","v":{"name":{"o":"+","v":".."}}}]',
+        '0:i:{"current":"1","index":[{"id":"x","v":-5,"d":{}},{"id":7}]}',
+    ],
+)
+def test_nonsense_from_the_server_is_a_clear_error_and_the_next_connection_is_fine(world: World, text: str) -> None:
+    one, two = world.machines
+    one.link.send([text])
+    one.user.write("new", b"new")
+    rounds = go_on(world, 60)
+    assert rounds < 300
+    assert trees(world)[0] == trees(world)[1]
+    assert two.user.tree()["new"] == b"new"
+
+
+# Text merge
+
+BASE = [b"one", b"two", b"three", b"four", b"five", b"six", b"seven"]
+BOM = b"\xef\xbb\xbf"
+
+
+def text(end: bytes, *, bom: bool = False, last: bool = True, **edits: bytes) -> bytes:
+    lines = [edits.get(line.decode(), line) for line in BASE]
+    return BOM * bom + end.join(lines) + end * last
+
+
+@pytest.mark.parametrize(("end", "bom", "last"), [(b"\n", False, True), (b"\r\n", True, True), (b"\r\n", False, False)])
+def test_edits_apart_are_merged_and_line_ends_stay_as_they_were(
+    world: World, end: bytes, bom: bool, last: bool
+) -> None:
+    one, two = world.machines
+    one.user.write("text", text(end, bom=bom, last=last))
+    world.settle()
+    world.time.now += 5
+    one.user.write("text", text(end, bom=bom, last=last, two=b"TWO"))
+    two.user.write("text", text(end, bom=bom, last=last, six=b"SIX"))
+    world.settle()
+    both = text(end, bom=bom, last=last, two=b"TWO", six=b"SIX")
+    assert one.user.tree() == two.user.tree()
+    assert one.user.tree()["text"] == both
+    assert not any("conflict" in path for path in one.user.tree())
+
+
+def test_mixed_line_ends_stay_where_they_are(world: World) -> None:
+    one, two = world.machines
+    mixed = b"a\r\nb\nc\r\nd\ne\r\nf"
+    one.user.write("text", mixed)
+    world.settle()
+    world.time.now += 5
+    one.user.write("text", mixed.replace(b"a\r\n", b"A\r\n"))
+    two.user.write("text", mixed.replace(b"e\r\n", b"E\n"))
+    world.settle()
+    assert one.user.tree()["text"] == two.user.tree()["text"] == b"A\r\nb\nc\r\nd\nE\nf"
+
+
+@pytest.mark.parametrize(
+    ("path", "odd"),
+    [("text", b"two"), ("binary", b"\0"), (".git/config", b""), ("x/.git/config", b"")],
+    ids=["overlapping", "binary", "git", "git below"],
+)
+def test_what_is_not_to_be_merged_leaves_both(world: World, path: str, odd: bytes) -> None:
+    one, two = world.machines
+    above = path.split("/")[:-1]
+    for depth in range(len(above)):
+        one.user.make_dir("/".join(above[: depth + 1]))
+    old = text(b"\n") + (odd if odd == b"\0" else b"")
+    ours, theirs = old.replace(b"two", b"TWO"), old.replace(b"two" if odd == b"two" else b"six", b"other")
+    one.user.write(path, old)
+    world.settle()
+    world.time.now += 5
+    one.user.write(path, ours)
+    two.user.write(path, theirs)
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert [at for at in one.user.tree() if "conflict" in at]
+    assert {ours, theirs} <= set(one.user.tree().values())
+
+
+# Names
+
+
+NAMES = [
+    ("case twins", "Name", "name"),
+    ("NFC and NFD", "\u00e9", "e\u0301"),
+    ("newline", "a\nb", "a b"),
+    ("a leading dash", "-rf", "--"),
+    ("like a conflict copy", "f (conflict 2026-11-22 14-03-05 m0)", "f"),
+    ("like ours", ".SSYNCD", ".ssyncd.bak"),
+    ("255 bytes", "x" * 255, "\U0001f600" * 63),
+]
+
+
+@pytest.mark.parametrize(("_", "here", "there"), NAMES, ids=[row[0] for row in NAMES])
+def test_strange_names_from_both_sides_stay_byte_for_byte_and_come_to_rest(
+    world: World, _: str, here: str, there: str
+) -> None:
+    one, two = world.machines
+    one.user.write(here, b"1")
+    two.user.write(there, b"2")
+    world.settle()
+    if here == ".SSYNCD":
+        assert not named(one)
+        assert here not in two.user.tree(), "on a disk that folds case it would be ours"
+        assert there in one.user.tree()
+    else:
+        assert {here: b"1", there: b"2"}.items() <= one.user.tree().items()
+        assert one.user.tree() == two.user.tree()
+    writes = [machine.writes for machine in world.machines], [len(machine.sent) for machine in world.machines]
+    assert go_on(world, 600) < 50
+    assert writes[0] == [machine.writes for machine in world.machines], "a ping-pong"
