@@ -32,8 +32,8 @@ class TestSqliteChanges(ChangesContract):
         row = writing.put("a")
         with pytest.raises(StateError):
             storage.append([writing.row("b"), row], [Settled(writing.bucket, "x", NOW)])
-        assert storage.heads(writing.bucket, ["b"]) == {}
-        assert storage.known_ccids(writing.bucket, ["x"]) == set()
+        assert storage.heads({writing.bucket: ["b"]}) == {}
+        assert storage.known_ccids({writing.bucket: ["x"]}) == set()
 
     def test_positions_never_go_back_when_an_account_goes(self, storage: SqliteChanges, database: Database) -> None:
         accounts = SqliteAccounts(database)
@@ -111,8 +111,8 @@ def test_accounts_from_before_there_were_applications_stay_signed_in(tmp_path: P
 @pytest.mark.parametrize(
     ("query", "values"),
     [
-        (sqlite._HEADS, ('["a"]', 1)),
-        (sqlite._CCIDS, ('["a"]', 1)),
+        (sqlite._HEADS, ('{"1":["a"]}',)),
+        (sqlite._CCIDS, ('{"1":["a"]}',)),
         (sqlite._KEYS, (1, "", 9, 0, 9)),
         (sqlite._OBJECTS, (1, "", 9, 0, 9)),
         (sqlite._SINCE, (1, 0, 9)),
