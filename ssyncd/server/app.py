@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ from ssyncd.server.storage.base import Retention
 from ssyncd.server.storage.opening import open_database
 from ssyncd.server.storage.sqlite import SqliteChanges
 from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
+from ssyncd.server.tuning import keep_memory, rare_collections
 
 __all__ = ["Server", "ServerSettings", "serve"]
 
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 # Connections that have not ended by then are cut.
 SHUTDOWN_SECONDS = 5.0
 READ_BUFFER = 1024 * 1024
-# New objects before the youngest are looked through for cycles, and how often that happens before older ones are.
-COLLECT_AFTER = (50_000, 20, 50)
 
 
 def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) -> None:
@@ -44,6 +42,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
     UsageError for a busy port, a bad address or certificate, or a store that is not built; StateError for a data directory or
     database that cannot be used.
     """
+    keep_memory()
     asyncio.run(_serve(settings, ready))
 
 
@@ -56,26 +55,11 @@ async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) 
             log.info("listening on %s, data in %s", url, settings.data)
             if ready is not None:
                 ready(url)
-            with _rare_collections():
+            with rare_collections():
                 await stop.wait()
             log.info("stopping")
         finally:
             await server.stop()
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Look for cycles seldom: hardly anything here makes any, and each look at all objects took a fifth of the server's time."""
-    before = gc.get_threshold()
-    # What was there at the start stays: it is not looked at again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class Server:
