@@ -33,12 +33,21 @@ _CCIDS = f"""
     SELECT wanted.bucket, wanted.value FROM {_WANTED} WHERE
         EXISTS (SELECT 1 FROM changes INDEXED BY changes_by_ccid WHERE ccid = wanted.value AND bucket = wanted.bucket)
         OR EXISTS (SELECT 1 FROM settled WHERE ccid = wanted.value AND bucket = wanted.bucket)"""
-# As of a position: with max(), SQLite takes the other columns from the row that holds it.
+# As of a position. From key to key by steps in the index, and to the newest version by one more: the versions between them are
+# never looked at, however many there are.
 _PAGE = """
-    SELECT page.key, page.version, {data} FROM
-        (SELECT key, max(version) AS version, live, position FROM changes INDEXED BY changes_by_key
-         WHERE bucket = ? AND key > ? AND position <= ? GROUP BY key ORDER BY key) page {join}
-    WHERE page.live AND page.position > ? LIMIT ?"""
+    WITH RECURSIVE keys (key) AS (
+        SELECT (SELECT key FROM changes INDEXED BY changes_by_key WHERE bucket = ?1 AND key > ?2 ORDER BY key LIMIT 1)
+        UNION ALL
+        SELECT (SELECT key FROM changes INDEXED BY changes_by_key
+                WHERE bucket = ?1 AND key > keys.key ORDER BY key LIMIT 1)
+        FROM keys WHERE keys.key IS NOT NULL)
+    SELECT keys.key, page.version, {data} FROM keys CROSS JOIN changes page INDEXED BY changes_by_key
+        ON page.bucket = ?1 AND page.key = keys.key AND page.version =
+            (SELECT version FROM changes INDEXED BY changes_by_key
+             WHERE bucket = ?1 AND key = keys.key AND position <= ?3 ORDER BY version DESC LIMIT 1)
+        {join}
+    WHERE keys.key IS NOT NULL AND page.live AND page.position > ?4 LIMIT ?5"""
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
 _SINCE = """

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,12 +24,14 @@ Heard = Callable[["Client", list[dict[str, Any]]], None]
 
 @dataclass(frozen=True)
 class Target:
-    """A server in a process of its own, and an access token for it."""
+    """A server in a process of its own, and an access token for it; `startup`: what it took until it listened, in `started` s."""
 
     url: str
     token: str
     pid: int
     http: aiohttp.ClientSession
+    startup: Cost
+    started: float
 
     def cost(self) -> Cost:
         return cost(self.pid)
@@ -42,13 +45,15 @@ class Target:
 async def serving(data: Path) -> AsyncIterator[Target]:
     """Run the server as users get it, on loopback, for as long as the block lasts."""
     command = [sys.executable, "-m", "ssyncd.server", "--data", str(data), "--open"]
+    began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
+        startup, started = cost(process.pid), time.perf_counter() - began
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as http:
-            yield Target(url, await _account(http, url), process.pid, http)
+            yield Target(url, await _account(http, url), process.pid, http, startup, started)
     finally:
         end(process)
 

@@ -131,6 +131,26 @@ def test_no_query_walks_the_table_or_a_whole_bucket_by_the_wrong_index(
         assert any("changes_by_ccid (ccid=? AND bucket=?)" in step for step in plan)
 
 
+def test_a_page_of_an_index_costs_the_same_after_a_long_history(database: Database) -> None:
+    storage = SqliteChanges(database)
+    writing = Writing(storage, storage.bucket("user", "ssyncd", "notes"))
+
+    def steps() -> int:
+        """Of SQLite's machine, in tens."""
+        taken: list[int] = []
+        with database.work() as connection:
+            connection.set_progress_handler(lambda: taken.append(1), 10)
+        assert [one.key for one in storage.page(writing.bucket, "", writing.position, 10, 0)] == ["a", "b"]
+        with database.work() as connection:
+            connection.set_progress_handler(None, 0)
+        return len(taken)
+
+    storage.append([writing.row(key) for key in "ab"], [])
+    short = steps()
+    storage.append([writing.row(key) for key in "ab" * 500], [])
+    assert 0 < steps() <= short + 5
+
+
 def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     (tmp_path / "server.db").write_bytes(b"something else entirely" * 100)
     with pytest.raises(StateError, match=r"server\.db: file is not a database"):
