@@ -83,10 +83,12 @@ class Link:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        writers = [writer]
         try:
             # The greeting of TCP takes a round trip too.
             await asyncio.sleep(self._round_trip)
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target, limit=_READ)
+            writers.append(far_writer)
             async with asyncio.TaskGroup() as group:
                 for lane, source, drain in ((self._there, reader, far_writer), (self._back, far_reader, writer)):
                     pipe = _Pipe()
@@ -96,7 +98,8 @@ class Link:
             pass
         finally:
             self._tasks.discard(task)
-            writer.close()
+            for each in writers:
+                each.close()
 
     async def _take(self, lane: _Lane, reader: asyncio.StreamReader, pipe: _Pipe) -> None:
         while data := await reader.read(_READ):
@@ -112,4 +115,5 @@ class Link:
                 break
             writer.write(data)
             await writer.drain()
-        writer.close()
+        # The other direction may go on.
+        writer.write_eof()
