@@ -92,10 +92,10 @@ class _Wanted:
         return rows[: self.most]
 
     def _chosen(self, core: Services, bucket: int, rows: list[Row]) -> Iterator[Row]:
-        heads = core.storage.heads(bucket, [row.key for row in rows]) if "most_recent" in self.members else {}
+        heads = core.storage.heads({bucket: {row.key for row in rows}}) if "most_recent" in self.members else {}
         for row in rows:
-            newest = row.key not in heads or heads[row.key].position == row.position
-            if newest and row.client not in self.skip:
+            head = heads.get((bucket, row.key))
+            if (head is None or head.position == row.position) and row.client not in self.skip:
                 yield row
 
     def _change(self, core: Services, user: str, row: Row) -> dict[str, object]:

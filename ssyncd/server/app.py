@@ -26,6 +26,7 @@ from ssyncd.server.storage.base import Retention
 from ssyncd.server.storage.opening import open_database
 from ssyncd.server.storage.sqlite import SqliteChanges
 from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
+from ssyncd.server.tuning import keep_memory, rare_collections
 
 __all__ = ["Server", "ServerSettings", "serve"]
 
@@ -42,6 +43,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
     UsageError for a bad address or certificate, or a store that is not built; BusyError for a port that another program has;
     StateError for a data directory, database or chunk directory that cannot be used.
     """
+    keep_memory()
     asyncio.run(_serve(settings, ready))
 
 
@@ -54,7 +56,8 @@ async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) 
             log.info("listening on %s, data in %s", url, settings.data)
             if ready is not None:
                 ready(url)
-            await stop.wait()
+            with rare_collections():
+                await stop.wait()
             log.info("stopping")
         finally:
             await server.stop()

@@ -14,7 +14,11 @@ from ssyncd.server.echoes import Echoes
 from ssyncd.server.entries import Entry
 from ssyncd.server.storage.base import ChangeStorage
 
-TAIL_BYTES = 32 * 1024 * 1024
+# Most that one tail may hold, and all together: whoever is further behind reads from the database.
+TAIL_BYTES = 8 * 1024 * 1024
+HUB_BYTES = 64 * 1024 * 1024
+# A tail is looked through for what everyone has read when it has grown by half, but not while it is this short.
+SHORT_BYTES = 64 * 1024
 
 
 class Listener(Protocol):
@@ -27,7 +31,7 @@ class Listener(Protocol):
 
 
 class Feed:
-    """One bucket: where its log stands, and the tail of it."""
+    """One bucket: where its log stands, and the tail of it; `size` is the bytes in it."""
 
     def __init__(self, bucket: int, head: int) -> None:
         self.bucket = bucket
@@ -35,7 +39,8 @@ class Feed:
         self.listeners: set[Listener] = set()
         self._tail: list[Entry] = []
         self._tail_from = head
-        self._bytes = 0
+        self.size = 0
+        self._look_at = SHORT_BYTES
         self.echoes = Echoes()
 
     def append(self, entry: Entry) -> bool:
@@ -44,9 +49,12 @@ class Feed:
             return False
         self.head = entry.position
         self._tail.append(entry)
-        self._bytes += len(entry.text)
-        if self._bytes > TAIL_BYTES:
-            self._drop(len(self._tail) // 2)
+        self.size += len(entry.text)
+        if self.size > self._look_at:
+            self.trim()
+            if self.size > TAIL_BYTES:
+                self.halve()
+            self._look_at = max(SHORT_BYTES, self.size + self.size // 2)
         return True
 
     @property
@@ -70,10 +78,13 @@ class Feed:
         slowest = min((listener.position for listener in self.listeners), default=self.head)
         self._drop(bisect.bisect_right(self._tail, slowest, key=_position))
 
+    def halve(self) -> None:
+        self._drop((len(self._tail) + 1) // 2)
+
     def _drop(self, count: int) -> None:
         if count:
             self._tail_from = self._tail[count - 1].position
-            self._bytes -= sum(len(entry.text) for entry in self._tail[:count])
+            self.size -= sum(len(entry.text) for entry in self._tail[:count])
             del self._tail[:count]
 
 
@@ -81,10 +92,15 @@ def _position(entry: Entry) -> int:
     return entry.position
 
 
+def _size(feed: Feed) -> int:
+    return feed.size
+
+
 class Hub:
     def __init__(self, storage: ChangeStorage) -> None:
         self._storage = storage
         self._feeds: dict[int, Feed] = {}
+        self._fresh = 0  # bytes since the tails were added up
         self._watchers: set[Listener] = set()
         self.closing = False
 
@@ -113,11 +129,25 @@ class Hub:
             feed = self._feeds.get(entry.bucket)
             if feed is not None and feed.append(entry):
                 touched.add(feed)
+                self._fresh += len(entry.text)
         for feed in touched:
             for listener in feed.listeners:
                 listener.wake()
         for listener in self._watchers:
             listener.wake()
+        if self._fresh > HUB_BYTES // 8:
+            self._bound()
+
+    def _bound(self) -> None:
+        """The longest tails give way until all are within HUB_BYTES again."""
+        self._fresh = 0
+        feeds = sorted(self._feeds.values(), key=_size)
+        total = sum(feed.size for feed in feeds)
+        while feeds and total > HUB_BYTES:
+            longest = feeds.pop()
+            before = longest.size
+            longest.halve()
+            total -= before - longest.size
 
     def wake_all(self) -> None:
         """The server is going away: nobody is to wait any longer."""

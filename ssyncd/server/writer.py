@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ssyncd.errors import SsyncdError, StateError
@@ -170,15 +170,6 @@ def _parts(submissions: list[Submission]) -> list[list[Submission]]:
     return parts
 
 
-@dataclass(slots=True)
-class _Bucket:
-    """A bucket as it is after the part of the group that is done."""
-
-    heads: dict[str, Head]
-    ccids: set[str]
-    fresh: dict[tuple[str, int], Data] = field(default_factory=dict)
-
-
 class _Work:
     """One group on its way through acceptance: what is to be stored and told."""
 
@@ -188,7 +179,10 @@ class _Work:
         self._end = end
         self._at = at
         self._limit = limit
-        self._buckets: dict[int, _Bucket] = {}
+        # As things are after the part of the group that is done, by bucket and key.
+        self._heads: dict[tuple[int, str], Head] = {}
+        self._fresh: dict[tuple[int, str, int], Data] = {}
+        self._ccids: set[tuple[int, str]] = set()
         self.rows: list[Row] = []
         self.settled: list[Settled] = []
         self.entries: list[Entry] = []
@@ -200,17 +194,17 @@ class _Work:
             self.outcomes.append((submission, self._judge(submission)))
 
     def _load(self, submissions: list[Submission]) -> None:
-        changes: dict[int, list[ClientChange]] = {}
+        keys: dict[int, set[str]] = {}
+        ccids: dict[int, set[str]] = {}
         for submission in submissions:
-            changes.setdefault(submission.bucket, []).append(submission.change)
-        for number, some in changes.items():
-            heads = self._storage.heads(number, list({change.key for change in some}))
-            ccids = self._storage.known_ccids(number, list({change.ccid for change in some}))
-            self._buckets[number] = _Bucket(heads, ccids)
+            keys.setdefault(submission.bucket, set()).add(submission.change.key)
+            ccids.setdefault(submission.bucket, set()).add(submission.change.ccid)
+        self._heads = self._storage.heads(keys)
+        self._ccids = self._storage.known_ccids(ccids)
 
     def _judge(self, submission: Submission) -> Outcome:
-        bucket, change = self._buckets[submission.bucket], submission.change
-        if change.ccid in bucket.ccids:
+        change = submission.change
+        if (submission.bucket, change.ccid) in self._ccids:
             return DUPLICATE
         if submission.echo:
             outcome: Outcome = NO_EFFECT
@@ -219,7 +213,7 @@ class _Work:
         else:
             outcome = self._apply(submission, change)
         if not isinstance(outcome, int) or outcome == NO_EFFECT:
-            bucket.ccids.add(change.ccid)
+            self._ccids.add((submission.bucket, change.ccid))
         if outcome == NO_EFFECT:
             self.settled.append(Settled(submission.bucket, change.ccid, self._at))
         return outcome
@@ -230,16 +224,15 @@ class _Work:
         return accepted if isinstance(accepted, int) else [self._store(submission, change, accepted)]
 
     def _known(self, number: int, key: str) -> Object:
-        bucket = self._buckets[number]
-        head = bucket.heads.get(key)
+        head = self._heads.get((number, key))
         if head is None:
             return acceptance.NOTHING
 
         def data_of(version: int) -> Data | None:
-            fresh = bucket.fresh.get((key, version))
+            fresh = self._fresh.get((number, key, version))
             if fresh is not None:
                 return fresh
-            stored = self._storage.version(number, key, version)
+            stored = head.data if version == head.version else self._storage.version(number, key, version)
             return None if stored is None else _object(stored)
 
         return Object(head.version, head.live, data_of)
@@ -260,10 +253,9 @@ class _Work:
             self._at,
         )
         entry = encode(row, self._positions, accepted.data)
-        bucket = self._buckets[submission.bucket]
-        bucket.heads[change.key] = Head(accepted.version, live, position)
+        self._heads[submission.bucket, change.key] = Head(accepted.version, live, position, accepted.encoded)
         if accepted.data is not None:
-            bucket.fresh[change.key, accepted.version] = accepted.data
+            self._fresh[submission.bucket, change.key, accepted.version] = accepted.data
         self.rows.append(row)
         self.entries.append(entry)
         return entry
@@ -274,7 +266,7 @@ class _Work:
         after = ""
         while page := self._storage.page(submission.bucket, after, self._end, GROUP_MOST, 0):
             after = page[-1].key
-            self._buckets[submission.bucket].heads |= self._storage.heads(submission.bucket, [one.key for one in page])
+            self._heads |= self._storage.heads({submission.bucket: [one.key for one in page]})
             for one in page:
                 removal = ClientChange(one.key, REMOVE, submission.change.ccid)
                 outcome = self._apply(submission, removal)

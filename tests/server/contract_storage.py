@@ -79,7 +79,7 @@ class ChangesContract:
     def test_an_unwritten_bucket_is_empty_everywhere(self, storage: ChangeStorage, bucket: int) -> None:
         assert storage.head(bucket) == storage.floor(bucket) == 0
         assert storage.page(bucket, "", 10, 10, 1000) == storage.since(bucket, 0, 10, 1000) == []
-        assert storage.heads(bucket, ["a"]) == {}
+        assert storage.heads({bucket: ["a"]}) == {}
         assert storage.current(bucket, "a") is None
         assert list(storage.versions(bucket)) == []
 
@@ -89,7 +89,7 @@ class ChangesContract:
         created, changed = writing.row("a"), writing.row("a")
         storage.append([created, changed], [])
         assert storage.head(writing.bucket) == 2
-        assert storage.heads(writing.bucket, ["a", "b"]) == {"a": (2, True, 2)}
+        assert storage.heads({writing.bucket: ["a", "b"]}) == {(writing.bucket, "a"): (2, True, 2, data(2))}
         assert storage.version(writing.bucket, "a", 1) == data(1)
         assert storage.version(writing.bucket, "a", 3) is None
         assert storage.current(writing.bucket, "a") == (2, data(2))
@@ -100,15 +100,26 @@ class ChangesContract:
     ) -> None:
         writing.put("a")
         writing.put("a", live=False)
-        assert storage.heads(writing.bucket, ["a"]) == {"a": (2, False, 2)}
+        assert storage.heads({writing.bucket: ["a"]}) == {(writing.bucket, "a"): (2, False, 2, None)}
         assert storage.current(writing.bucket, "a") is None
         assert storage.version(writing.bucket, "a", 2) is None
         assert storage.version(writing.bucket, "a", 1) == data(1)
 
     def test_ccids_are_known_in_their_bucket_only(self, storage: ChangeStorage, writing: Writing) -> None:
         storage.append([writing.row("a")], [Settled(writing.bucket, "x", NOW)])
-        assert storage.known_ccids(writing.bucket, ["c1", "x", "y"]) == {"c1", "x"}
-        assert storage.known_ccids(writing.bucket + 1, ["c1", "x"]) == set()
+        here, other = writing.bucket, writing.bucket + 1
+        assert storage.known_ccids({here: ["c1", "x", "y"], other: ["c1", "x"]}) == {(here, "c1"), (here, "x")}
+
+    def test_heads_are_told_apart_by_their_buckets(self, storage: ChangeStorage, writing: Writing) -> None:
+        other = Writing(storage, storage.bucket("user", "ssyncd", "other"))
+        writing.put("a")
+        other.position = writing.position
+        other.put("b")
+        found = storage.heads({writing.bucket: ["a", "b"], other.bucket: ["a", "b"]})
+        assert found == {
+            (writing.bucket, "a"): (1, True, writing.position, data(1)),
+            (other.bucket, "b"): (1, True, other.position, data(1)),
+        }
 
     def test_a_page_is_as_of_its_position(self, storage: ChangeStorage, writing: Writing) -> None:
         for key in "abcd":
@@ -172,7 +183,10 @@ class ChangesContract:
         assert [v for v in range(1, 8) if storage.version(writing.bucket, "a", v)] == [1, 5, 6, 7]
         assert storage.floor(writing.bucket) == 4
         assert storage.current(writing.bucket, "b") == (1, data(1))
-        assert storage.known_ccids(writing.bucket, ["old", "new", "c2", "c6"]) == {"new", "c6"}
+        assert storage.known_ccids({writing.bucket: ["old", "new", "c2", "c6"]}) == {
+            (writing.bucket, "new"),
+            (writing.bucket, "c6"),
+        }
 
     def test_pruning_leaves_a_young_log_alone(self, storage: ChangeStorage, writing: Writing) -> None:
         for _ in range(9):

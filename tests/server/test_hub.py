@@ -44,13 +44,40 @@ def test_what_was_in_the_database_at_the_beginning_is_not_told_again() -> None:
 
 def test_a_tail_that_grows_too_long_sends_slow_readers_to_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "TAIL_BYTES", 100)
+    monkeypatch.setattr(hub, "SHORT_BYTES", 20)
     feed = Feed(1, 0)
+    feed._look_at = 20
+    feed.listeners.add(Listener(0))
     for position in range(1, 31):
         feed.append(entry(position))
     assert feed.after(0, 1000) is None
     rest = feed.after(feed.tail_from, 1000) or []
     assert [one.position for one in rest] == list(range(feed.tail_from + 1, 31))
-    assert len(rest) <= 10
+    assert len(rest) <= 15
+
+
+def test_a_tail_keeps_little_of_what_everyone_has_read() -> None:
+    feed = Feed(1, 0)
+    listener = Listener(0)
+    feed.listeners.add(listener)
+    for position in range(1, 1001):
+        feed.append(entry(position, 1000))
+        listener.position = position
+    assert feed.size <= hub.SHORT_BYTES + 1000
+
+
+def test_all_tails_together_stay_within_their_bound_and_the_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "HUB_BYTES", 16_000)
+    center = Hub(MemoryChanges())
+    slow = [Listener(0) for _ in range(3)]
+    long, *short = [center.join(bucket, listener) for bucket, listener in enumerate(slow)]
+    for position in range(1, 31):
+        center.publish([entry(position, 1000, bucket=0)])
+        if position <= 2:
+            center.publish([entry(position, 1000, bucket=1), entry(position, 1000, bucket=2)])
+        assert sum(feed.size for feed in (long, *short)) <= 16_000 + 16_000 // 8 + 1000
+    assert long.after(0, 1) is None
+    assert all(feed.after(0, 1) for feed in short)
 
 
 def test_trimming_keeps_what_the_slowest_still_needs() -> None:

@@ -137,7 +137,7 @@ def test_changes_of_one_object_in_one_group_build_on_each_other(bench: Bench) ->
 def test_an_echo_does_nothing_and_is_settled(bench: Bench) -> None:
     bench.entry(bench.submit("k", sets(n=1)))
     assert bench.answer(bench.submit("k", None, ccid="echo", op="-", echo=True)) == 412
-    assert bench.storage.known_ccids(bench.bucket, ["echo"]) == {"echo"}
+    assert bench.storage.known_ccids({bench.bucket: ["echo"]}) == {(bench.bucket, "echo")}
     assert bench.storage.current(bench.bucket, "k") is not None
 
 

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from ssyncd.errors import ContentError, NoSpaceError, UnreadableError
 from ssyncd.server.blobs.base import Scope
-from ssyncd.server.blobs.flush import flush
+from ssyncd.server.blobs.flush import begin, flush
 from ssyncd.server.blobs.sealed import verify
 
 log = logging.getLogger(__name__)
 
 INCOMING = "incoming"
 APP = "ssyncd"
+# A shorter one is written together with others.
+LONG = 64 * 1024
 # Asking for many chunks must not keep the lock for long.
 ASK_STEP = 500
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -212,5 +214,7 @@ def _write(path: str, content: bytes) -> None:
         view = memoryview(content)
         while view:
             view = view[os.write(file, view) :]
+        if len(content) >= LONG:
+            begin(file)
     finally:
         os.close(file)

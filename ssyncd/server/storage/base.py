@@ -8,7 +8,7 @@ the first change. A position is never given twice on one database, but a crash o
 `positions.py` tells such twins apart by the **run** (one opening of the database for writing) that wrote it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -35,11 +35,12 @@ class Row(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The newest version of an object; not `live` if that is its removal."""
+    """The newest version of an object and its JSON; not `live`, and without data, if that is its removal."""
 
     version: int
     live: bool
     position: int
+    data: bytes | None
 
 
 class Listed(NamedTuple):
@@ -86,6 +87,9 @@ class Retention(NamedTuple):
 OPTIONS = "__options__"
 NOBODY = ""
 
+# Keys or ccids by bucket: what a group of changes is about is asked for at once.
+Wanted = Mapping[int, Collection[str]]
+
 # A version that is no longer kept stays readable for this long: a client may be paging, or have been told of it as `sv`.
 THIN_AFTER = 3600
 # Versions of an object are thinned out once in so many changes of it.
@@ -100,8 +104,8 @@ class ChangeStorage(Protocol):
     def start_run(self, nonce: str) -> int:
         """Begin to write under a new nonce; the position the log stands at."""
 
-    def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
-        """Which of these were applied or settled."""
+    def known_ccids(self, ccids: Wanted) -> set[tuple[int, str]]:
+        """Which of these were applied or settled, each with its bucket."""
 
     def append(self, rows: Sequence[Row], settled: Sequence[Settled]) -> None:
         """Add all in one transaction; durable on return, and nothing is added if it fails.
@@ -137,8 +141,8 @@ class ChangeStorage(Protocol):
     def floor(self, bucket: int) -> int:
         """The log of this bucket is complete after this position."""
 
-    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
-        """The newest version of each of these keys that exists or existed."""
+    def heads(self, keys: Wanted) -> dict[tuple[int, str], Head]:
+        """By bucket and key, the newest version of each of these keys that exists or existed."""
 
     def version(self, bucket: int, key: str, version: int) -> bytes | None:
         """JSON of one version; None if it never was, is a removal or was forgotten."""

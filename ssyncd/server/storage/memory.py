@@ -17,6 +17,7 @@ from ssyncd.server.storage.base import (
     Settled,
     Token,
     User,
+    Wanted,
 )
 
 
@@ -41,15 +42,19 @@ class MemoryChanges:
             self._runs[self._end + 1 if self._runs else 0] = nonce
             return self._end
 
-    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+    def heads(self, keys: Wanted) -> dict[tuple[int, str], Head]:
         with self._lock:
-            objects = self._objects.get(bucket, {})
-            newest = {key: self._rows[objects[key][-1]] for key in keys if key in objects}
-        return {key: Head(row.version, row.live, row.position) for key, row in newest.items()}
+            newest = [self._newest(bucket, key) for bucket, some in keys.items() for key in some]
+        return {(row.bucket, row.key): Head(row.version, row.live, row.position, row.data) for row in newest if row}
 
-    def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
+    def _newest(self, bucket: int, key: str) -> Row | None:
+        positions = self._objects.get(bucket, {}).get(key)
+        return self._rows[positions[-1]] if positions else None
+
+    def known_ccids(self, ccids: Wanted) -> set[tuple[int, str]]:
+        asked = {(bucket, ccid) for bucket, some in ccids.items() for ccid in some}
         with self._lock:
-            return {c for c in ccids if (bucket, c) in self._ccids or (bucket, c) in self._settled}
+            return {one for one in asked if one in self._ccids or one in self._settled}
 
     def append(self, rows: Sequence[Row], settled: Sequence[Settled]) -> None:
         with self._lock:

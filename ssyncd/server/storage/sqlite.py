@@ -1,28 +1,53 @@
 """Objects and the change log in SQLite."""
 
 import itertools
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from ssyncd.server.storage.base import NOBODY, OPTIONS, THIN_AFTER, THIN_EVERY, Head, Listed, Retention, Row, Settled
+from ssyncd.protocol.encoding import dumps_stored
+from ssyncd.server.storage.base import (
+    NOBODY,
+    OPTIONS,
+    THIN_AFTER,
+    THIN_EVERY,
+    Head,
+    Listed,
+    Retention,
+    Row,
+    Settled,
+    Wanted,
+)
 from ssyncd.server.storage.connections import Database
 
-# json_each spares a statement per key; the subquery is one step in the index, however many versions there are.
-_HEADS = """
-    SELECT c.key, c.version, c.live, c.position FROM json_each(?1) wanted CROSS JOIN changes c ON c.position =
-        (SELECT position FROM changes WHERE bucket = ?2 AND key = wanted.value ORDER BY version DESC LIMIT 1)"""
-_CCIDS = """
-    SELECT ccid FROM json_each(?1) wanted CROSS JOIN changes INDEXED BY changes_by_ccid
-        ON ccid = wanted.value WHERE bucket = ?2
-    UNION SELECT ccid FROM json_each(?1) wanted CROSS JOIN settled ON ccid = wanted.value AND bucket = ?2"""
-# As of a position: with max(), SQLite takes the other columns from the row that holds it.
+# json_each spares a statement per key; the outer one goes through {bucket: [key, ...]}.
+_WANTED = """
+    (SELECT CAST(some.key AS INTEGER) AS bucket, each.value AS value
+     FROM json_each(?1) some CROSS JOIN json_each(some.value) each) wanted"""
+# The subquery is one step in the index, however many versions there are.
+_HEADS = f"""
+    SELECT c.bucket, c.key, c.version, c.live, c.position, c.data FROM {_WANTED} CROSS JOIN changes c ON c.position =
+        (SELECT position FROM changes
+         WHERE bucket = wanted.bucket AND key = wanted.value ORDER BY version DESC LIMIT 1)"""
+_CCIDS = f"""
+    SELECT wanted.bucket, wanted.value FROM {_WANTED} WHERE
+        EXISTS (SELECT 1 FROM changes INDEXED BY changes_by_ccid WHERE ccid = wanted.value AND bucket = wanted.bucket)
+        OR EXISTS (SELECT 1 FROM settled WHERE ccid = wanted.value AND bucket = wanted.bucket)"""
+# As of a position. From key to key by steps in the index, and to the newest version by one more: the versions between them are
+# never looked at, however many there are.
 _PAGE = """
-    SELECT page.key, page.version, {data} FROM
-        (SELECT key, max(version) AS version, live, position FROM changes INDEXED BY changes_by_key
-         WHERE bucket = ? AND key > ? AND position <= ? GROUP BY key ORDER BY key) page {join}
-    WHERE page.live AND page.position > ? LIMIT ?"""
+    WITH RECURSIVE keys (key) AS (
+        SELECT (SELECT key FROM changes INDEXED BY changes_by_key WHERE bucket = ?1 AND key > ?2 ORDER BY key LIMIT 1)
+        UNION ALL
+        SELECT (SELECT key FROM changes INDEXED BY changes_by_key
+                WHERE bucket = ?1 AND key > keys.key ORDER BY key LIMIT 1)
+        FROM keys WHERE keys.key IS NOT NULL)
+    SELECT keys.key, page.version, {data} FROM keys CROSS JOIN changes page INDEXED BY changes_by_key
+        ON page.bucket = ?1 AND page.key = keys.key AND page.version =
+            (SELECT version FROM changes INDEXED BY changes_by_key
+             WHERE bucket = ?1 AND key = keys.key AND position <= ?3 ORDER BY version DESC LIMIT 1)
+        {join}
+    WHERE keys.key IS NOT NULL AND page.live AND page.position > ?4 LIMIT ?5"""
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
 _SINCE = """
@@ -72,14 +97,14 @@ class SqliteChanges:
             connection.execute("UPDATE log_end SET position = ?", (end,))
         return end
 
-    def heads(self, bucket: int, keys: Sequence[str]) -> dict[str, Head]:
+    def heads(self, keys: Wanted) -> dict[tuple[int, str], Head]:
         with self._database.work() as connection:
-            rows = connection.execute(_HEADS, (json.dumps(keys), bucket))
-            return {key: Head(version, bool(live), position) for key, version, live, position in rows}
+            rows = connection.execute(_HEADS, (_json(keys),))
+            return {(bucket, key): Head(version, bool(live), at, data) for bucket, key, version, live, at, data in rows}
 
-    def known_ccids(self, bucket: int, ccids: Sequence[str]) -> set[str]:
+    def known_ccids(self, ccids: Wanted) -> set[tuple[int, str]]:
         with self._database.work() as connection:
-            return {row[0] for row in connection.execute(_CCIDS, (json.dumps(ccids), bucket))}
+            return set(connection.execute(_CCIDS, (_json(ccids),)))
 
     def append(self, rows: Sequence[Row], settled: Sequence[Settled]) -> None:
         with self._database.transaction() as connection:
@@ -216,6 +241,10 @@ def _empty_gone(connection: sqlite3.Connection, most: int) -> int:
             connection.executemany("DELETE FROM changes WHERE position = ?", rows)
             return len(rows)
     return 0
+
+
+def _json(wanted: Wanted) -> str:
+    return dumps_stored({str(bucket): list(some) for bucket, some in wanted.items()}).decode()
 
 
 _T = TypeVar("_T")
