@@ -17,7 +17,7 @@ from tests.end_to_end.pictures import Picture, picture
 from tests.end_to_end.saves import SAVES, Save, replaced, run
 
 pytestmark = pytest.mark.slow
-ROUNDS = int(os.environ.get("SSYNCD_PROGRAM_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("SSYNCD_PROGRAM_ROUNDS", "3"))
 
 
 class Pair(NamedTuple):

@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import Machine, agree, start
 from tests.end_to_end.users import hashes
 
-TRIES = int(os.environ.get("SSYNCD_STOPS", "240"))
+TRIES = int(os.environ.get("SSYNCD_STOPS", "200"))
 SEED = os.environ.get("SSYNCD_SEED", "stops")
 PLAIN_TOO = False  # it is about the disk
 FILES = 12
