@@ -29,6 +29,8 @@ def set_up(level: str, file: Path | None = None, handler: logging.Handler | None
     root.setLevel(level.upper())
     for chatty in ("urllib3", "websocket", "watchdog", "asyncio", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # It warns, with a traceback, of headers that a broken connection cut off; we say that ourselves.
+    logging.getLogger("urllib3.connection").setLevel(max(logging.ERROR, root.level))
 
 
 def tear_down() -> None:

@@ -31,6 +31,7 @@ def test_what_is_below_the_level_is_not_logged(capsys):
     log.set_up("warning")
     logging.getLogger("x").info("quiet")
     logging.getLogger("urllib3").info("quiet too")
+    logging.getLogger("urllib3.connection").warning("headers that were cut off")
     assert capsys.readouterr().err == ""
 
 

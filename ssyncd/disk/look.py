@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KINDS = {"file": Kind.FILE, "dir": Kind.DIR, "link": Kind.LINK}
 DEEPEST = 250
 """Directories deeper than this are named as trouble and left alone: no path of a real system call may grow without end."""
+WHOLE_SECOND = 1_000_000_000
+"""Nanoseconds. A time of whole seconds was set by a program, as tar does, and says little: the file is read to be sure."""
 
 
 @dataclass(slots=True)
@@ -200,11 +202,11 @@ class Look:
         elif entry.kind is Kind.LINK:
             entry = replace(entry, target=self._target(key, path, stat) or entry.target)
         else:
-            only_mode = old is not None and stat.same(old) and stat.exec != old.exec and key not in self._scanner.young
-            entry = replace(entry, exec=stat.exec, content=entry.content if only_mode else None)
-            if entry.content is None:
-                self._scanner.unread[key] = None
-                self._scanner.young.discard(key)
+            # Whatever it was that changed: tar leaves another file with the same size, a time of whole seconds and, often, the
+            # same inode.
+            entry = replace(entry, exec=stat.exec, content=None)
+            self._scanner.unread[key] = None
+            self._scanner.young.discard(key)
         if entry != self._tree.get(key):
             self._tree.put(entry)
             self.seen.touched.add(key)
@@ -282,9 +284,8 @@ class Look:
             if key is not None and entry is not None and entry.kind is kind and stat.same(self._stats[key]):
                 self._vanished.pop(key, None)
                 gone.pop(stat.inode)
-                moved = replace(
-                    entry, parent=parent, name=name, content=None if key in self._scanner.young else entry.content
-                )
+                sure = key not in self._scanner.young and stat.mtime % WHOLE_SECOND != 0
+                moved = replace(entry, parent=parent, name=name, content=entry.content if sure else None)
             else:
                 key = self._scanner.choose_key(parent, name, kind)
                 moved = Entry(key, parent, name, kind)

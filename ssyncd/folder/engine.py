@@ -210,6 +210,7 @@ class Engine:
 
     def _caught_up(self, _: events.CaughtUp) -> None:
         self.caught_up = True
+        self.edge.connection.proved()
         self.agenda.retry_all()
         self.overtaken.retry()
         self.agenda.touch_all(self.sender.pending)

@@ -285,6 +285,7 @@ class Syncing:
                     self._updates.append(outcome)
             elif isinstance(outcome, Live):
                 self._live = True
+                self._connection.proved()
             elif isinstance(outcome, Delayed):
                 self._retry_at = self._retry_at or time.monotonic() + AGAIN
             else:

@@ -44,6 +44,9 @@ class Connection(Protocol):
     def reconnect(self) -> None:
         """Drop the connection and try again at once."""
 
+    def proved(self) -> None:
+        """The owner got what it came for: should the connection break, the next try comes soon, however short it was."""
+
     def stop(self) -> None:
         """Returns when the thread has ended."""
 

@@ -8,6 +8,7 @@ import threading
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 MAX_IDS = 10_000
 REQUEST_BYTES = 8 * 1024 * 1024
+LEAST_BYTES = 64 * 1024
 LENGTH_SIZE = 4
 ABSENT = 0xFFFFFFFF
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -215,7 +217,8 @@ class RetryingChunks:
     """Tries again what a passing fault broke off. `chance()` is random from 0 to 1; `pause(seconds)` waits and tells whether to
     give up: without one, until the time is over or the store is closed.
 
-    `put` keeps what it is given until it is stored: callers give a bounded batch at a time.
+    `put` keeps what it is given until it is stored: callers give a bounded batch at a time. A request that breaks off has to go
+    again from its first byte, so each failure halves what the next one holds: some progress is made on the worst connection.
     """
 
     def __init__(
@@ -231,13 +234,28 @@ class RetryingChunks:
         self._pause = pause or self._closed.wait
         self._chance = chance
         self._patience = patience
+        # Plain bytes in one request to store chunks. Several threads write it: any of their values will do.
+        self._most = REQUEST_BYTES
 
     def missing(self, ids: Sequence[bytes]) -> set[bytes]:
         return self._persist(lambda: self._store.missing(ids))
 
     def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
-        batch = list(chunks)
-        return self._persist(lambda: self._store.put(batch))
+        left = list(chunks)
+        sent = failures = 0
+        while left:
+            some = _first(left, self._most)
+            try:
+                sent += self._store.put(some)
+            except NetworkError as error:
+                failures += 1
+                self._most = max(LEAST_BYTES, min(self._most, _size(some)) // 2)
+                self._wait(error, failures)
+            else:
+                failures = 0
+                self._most = min(REQUEST_BYTES, self._most + self._most // 4)
+                del left[: len(some)]
+        return sent
 
     def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         done = failures = 0
@@ -269,6 +287,16 @@ class RetryingChunks:
         delay = max(self._patience.delay(failures, self._chance()), error.retry_after or 0.0)
         if self._closed.is_set() or failures >= self._patience.tries or self._pause(delay):
             raise error
+
+
+def _size(chunks: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum(len(plain) for _, plain in chunks)
+
+
+def _first(chunks: Sequence[tuple[bytes, bytes]], most: int) -> list[tuple[bytes, bytes]]:
+    """The first few, of at most so many bytes, but one at least."""
+    total = accumulate(len(plain) for _, plain in chunks)
+    return list(chunks[: max(1, sum(size <= most for size in total))])
 
 
 def _slices(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

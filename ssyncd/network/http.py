@@ -125,6 +125,11 @@ class HttpServer:
         if response.status < 400 and response.headers.get("Content-Type", "").startswith("text/html"):
             response.close()
             raise RemoteError(f"{self.url}: a web page where a server should answer")
+        # http.client takes the end of a broken connection for the end of the headers: such an answer would be empty, not cut off.
+        length, coding = response.headers.get("Content-Length", ""), response.headers.get("Transfer-Encoding", "")
+        if response.status == 200 and not length.isdigit() and coding.lower() != "chunked":
+            response.close()
+            raise NetworkError(f"{self.url}: the answer broke off, or does not say how long it is")
 
     def _map(self, error: Exception) -> SsyncdError:
         if self._closed:

@@ -101,5 +101,8 @@ class MemoryConnection:
     def reconnect(self) -> None:
         self._link.cut("reconnecting")
 
+    def proved(self) -> None:
+        """It dials whenever it is pumped."""
+
     def stop(self) -> None:
         self._link.attach(None)

@@ -38,7 +38,8 @@ class Pace:
 
     A heartbeat goes out after `beat` without a word from either side. The peer is dropped after `silence` without a word, or
     `answer` after a heartbeat. A dial takes `connect` at most; the first retry comes after `first_retry`, each later one after
-    twice as long up to `last_retry`, shortened by chance by up to a half; a connection that lasted for `settled` starts anew.
+    twice as long up to `last_retry`, shortened by chance by up to a half; a connection that stood for `settled`, or was
+    `proved`, starts anew.
     """
 
     beat: float = 20.0
@@ -74,6 +75,7 @@ class WebSocketConnection:
         self._changed = threading.Condition()
         self._stopping = False
         self._hurry = False
+        self._proved = False
         self._dial: Dial | None = None
         self._link: _Link | None = None
         self._thread: threading.Thread | None = None
@@ -98,6 +100,10 @@ class WebSocketConnection:
             self._break_off("reconnecting")
             self._changed.notify_all()
 
+    def proved(self) -> None:
+        with self._changed:
+            self._proved = True
+
     def stop(self) -> None:
         with self._changed:
             self._stopping = True
@@ -120,9 +126,10 @@ class WebSocketConnection:
         try:
             failures = 0
             while not self._stopping:
-                started = time.monotonic()
                 reason, retry_after = self._live_once(deliver)
-                failures = 1 if time.monotonic() - started > self._pace.settled else failures + 1
+                with self._changed:
+                    failures = 1 if self._proved else failures + 1
+                    self._proved = False
                 delay = self._delay(failures, retry_after)
                 self._tell(deliver, Closed(reason, delay))
                 with self._changed:
@@ -150,12 +157,14 @@ class WebSocketConnection:
             self._link = link
             if self._stopping or self._hurry:
                 link.close("broken off")
+        opened_at = time.monotonic()
         try:
             self._tell(deliver, Opened())
             return link.run(lambda messages: self._tell(deliver, Received(messages))), None
         finally:
             with self._changed:
                 self._link = None
+                self._proved |= time.monotonic() - opened_at > self._pace.settled
             link.end()
 
     def _tell(self, deliver: Callable[[Happening], None], happening: Happening) -> None:

@@ -115,6 +115,8 @@ class Database:
     def write(self, writes: Writes) -> None:
         """All of it in one transaction, or nothing."""
         with _mapped(self.path):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")  # the one before failed, and to take it back failed, too
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._write_all(writes)

@@ -17,13 +17,17 @@ class Folder:
     """A scanner that has looked at everything; `tree` is what it holds, as path to kind."""
 
     def __init__(self, **files: bytes) -> None:
-        self.now = 10**18
+        self.now = 10**18 + 1
         self.disk = MemoryDisk(clock=lambda: self.now)
         self.user = self.disk.user
         self.scanner = Scanner(self.disk, Tree(), lambda path, is_dir: path == "ignored", self._choose_key)
         for path, data in files.items():
             self.user.write(path, data)
         self.look_everywhere()
+        self.read()
+
+    def read(self) -> None:
+        """All that is to be read."""
         for key in list(self.scanner.unread):
             entry, stat = self.scanner.tree.get(key), self.scanner.stats[key]
             self.scanner.done(replace(entry, content=Content("00" * 32, stat.size, 0, "pc")), stat)
@@ -74,6 +78,33 @@ def test_a_renamed_file_is_the_same_entry(folder: Folder) -> None:
     assert folder.key("c") == key
 
 
+def test_a_renamed_file_with_a_time_of_whole_seconds_is_read_to_be_sure(folder: Folder) -> None:
+    """It may be another one, unpacked from an archive, that got the inode of the one that went."""
+    folder.user.write("w", b"three", mtime=10**18)
+    folder.look_everywhere()
+    folder.read()
+    key = folder.key("w")
+    folder.user.rename("w", "c")
+    folder.scanner.look(["w", "c"])
+    assert folder.key("c") == key
+    assert key in folder.scanner.unread
+    folder.user.rename("a", "d")
+    folder.scanner.look(["a", "d"])
+    assert folder.key("d") not in folder.scanner.unread
+
+
+def test_a_file_that_became_executable_may_have_changed_otherwise_too(folder: Folder) -> None:
+    """As when tar unpacks another one over it: the same size, a time of whole seconds, and the inode that became free."""
+    folder.user.write("w", b"three", mtime=10**18)
+    folder.look_everywhere()
+    folder.read()
+    folder.now += 10**9
+    folder.user.write("w", b"other", mtime=10**18)
+    folder.user.set_exec("w", True)
+    folder.scanner.look(["w"])
+    assert folder.key("w") in folder.scanner.unread
+
+
 def test_a_renamed_directory_is_the_same_entry_with_all_that_is_inside(folder: Folder) -> None:
     folder.user.make_dir("d")
     folder.user.write("d/x", b"")
@@ -109,7 +140,7 @@ def test_a_link_made_anew_in_the_same_tick_is_read_again(folder: Folder) -> None
 def test_a_file_written_again_in_the_same_tick_is_read_again(folder: Folder) -> None:
     folder.user.write("a", b"uno")
     folder.scanner.look(["a"])
-    folder.scanner.unread.clear()
+    folder.read()
     folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
     folder.scanner.look(["a"])
     assert not folder.scanner.unread

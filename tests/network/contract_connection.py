@@ -95,6 +95,7 @@ class ConnectionContract:
         peer.connection.stop()
         peer.connection.send(["echo:late"])
         peer.connection.reconnect()
+        peer.connection.proved()
         assert peer.happenings == [Opened()]
 
     def test_it_can_be_stopped_twice_and_before_it_started(self, peer: Peer) -> None:

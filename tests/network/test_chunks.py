@@ -300,6 +300,26 @@ def test_patience_ends():
     assert len(pauses.waited) == 2
 
 
+def test_on_a_connection_that_carries_little_at_a_time_everything_arrives_in_the_end():
+    sizes = []
+
+    class Breaking(MemoryChunks):
+        def put(self, chunks):
+            chunks = list(chunks)
+            sizes.append(sum(len(plain) for _, plain in chunks))
+            if sizes[-1] > 300_000:
+                raise NetworkError("broken off")
+            return super().put(chunks)
+
+    chunks = named(*(b"%d" % number * 50_000 for number in range(10, 90)))
+    inner = Breaking()
+    store = RetryingChunks(inner, lambda _: False, lambda: 0.0, Patience(tries=6))
+    store.put(chunks)
+    assert inner.missing([id for id, _ in chunks]) == set()
+    assert sizes[:5] == [8_000_000, 4_000_000, 2_000_000, 1_000_000, 500_000]
+    assert sum(sizes) < 4 * 8_000_000
+
+
 def test_a_cancelled_pause_ends_the_request():
     pauses = Pauses(give_up_after=1)
     store, inner = retrying(100, pauses)

@@ -9,6 +9,7 @@ from ssyncd.errors import NetworkError, RemoteError, UsageError
 from ssyncd.network.http import LONGEST_WAIT, Answer, HttpServer, checked_url, explain, part, retry_after
 from ssyncd.network.login import discover
 from tests.network.servers import Reply, fake_server, real_server
+from tests.network.wires import RawServer, answer
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,29 @@ def test_an_answer_over_the_limit_is_refused_and_the_next_is_fine():
         with pytest.raises(RemoteError, match="longer than 100"):
             server.ask("GET", "/long", limit=100)
         assert server.ask("GET", "/short", limit=100).data == b"x" * 10
+        server.close()
+
+
+LONG = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 4\r\n\r\nabcd"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("whole", [LONG, CHUNKED])
+@pytest.mark.parametrize("left_out", range(6, 74, 5))
+def test_an_answer_that_breaks_off_anywhere_is_no_empty_answer(whole, left_out):
+    """An empty answer to "which chunks are missing" means that none is."""
+    with RawServer(answer(whole[:-left_out])) as raw:
+        server = HttpServer(f"http://127.0.0.1:{raw.port}")
+        with pytest.raises(NetworkError):
+            server.ask("POST", "/missing")
+        server.close()
+
+
+@pytest.mark.parametrize("whole", [LONG, CHUNKED])
+def test_an_answer_may_tell_its_length_or_come_in_chunks(whole):
+    with RawServer(answer(whole)) as raw:
+        server = HttpServer(f"http://127.0.0.1:{raw.port}")
+        assert server.ask("POST", "/missing").data == b"abcd"
         server.close()
 
 

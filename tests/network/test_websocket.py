@@ -219,3 +219,42 @@ def test_retries_come_later_and_later_and_chance_shortens_them():
     assert [happening.retry_in for happening in happenings[:6]] == pytest.approx(
         [0.004, 0.004, 0.016, 0.015, 0.02, 0.02]
     )
+
+
+def test_short_connections_that_brought_what_was_wanted_do_not_make_the_next_try_later():
+    happenings = []
+
+    def deliver(happening):
+        happenings.append(happening)
+        if isinstance(happening, Received):
+            connection.proved()
+
+    with RawServer(upgraded(b"\x81\x01a", b"\x88\x00")) as raw:
+        connection = WebSocketConnection(url(raw), pace=Pace(first_retry=0.004, last_retry=1000.0), chance=lambda: 0.0)
+        connection.start(deliver)
+        wait_for(lambda: count(happenings, Closed) == 12)
+        connection.stop()
+    assert {happening.retry_in for happening in happenings if isinstance(happening, Closed)} == {0.004}
+
+
+def test_short_connections_that_brought_nothing_are_tried_later_and_later():
+    happenings = []
+    pace = Pace(first_retry=0.001, last_retry=1000.0)
+    with RawServer(upgraded(b"\x88\x00")) as raw:
+        connection = WebSocketConnection(url(raw), pace=pace, chance=lambda: 0.0)
+        connection.start(happenings.append)
+        wait_for(lambda: count(happenings, Closed) == 6)
+        connection.stop()
+    closed = [happening.retry_in for happening in happenings if isinstance(happening, Closed)]
+    assert closed == pytest.approx([0.001 * 2**number for number in range(6)])
+
+
+def test_a_dial_that_times_out_is_no_connection_that_stood():
+    happenings = []
+    pace = Pace(connect=0.05, settled=0.05, first_retry=0.001, last_retry=1000.0)
+    with RawServer(lambda opened: None) as raw:
+        connection = WebSocketConnection(url(raw), pace=pace, chance=lambda: 0.0)
+        connection.start(happenings.append)
+        wait_for(lambda: count(happenings, Closed) == 4)
+        connection.stop()
+    assert [happening.retry_in for happening in happenings[:4]] == pytest.approx([0.001, 0.002, 0.004, 0.008])

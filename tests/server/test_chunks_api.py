@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import logging
 import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -275,3 +277,58 @@ def test_a_plain_server_has_no_chunks_and_tells_nobody(tmp_path: Path) -> None:
         assert (await socket.put("k", {}))["ev"] == 1
 
     told(tmp_path, story, plain=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [
+        ("chunks/put", "Content-Length: 5000"),
+        ("chunks/" + "0" * 64, "Content-Length: 5000"),
+        ("i/key", "Content-Length: 5000"),
+        ("chunks/put", "Transfer-Encoding: chunked"),
+    ],
+)
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_is_gone_in_the_midst_of_its_request_is_no_fault_of_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, head: str, reset: bool
+) -> None:
+    async def story(server: Running) -> None:
+        _, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
+        method = "POST" if path in ("chunks/put", "i/key") else "PUT"
+        request = (
+            f"{method} /1/ssyncd/notes/{path} HTTP/1.1\r\nHost: x\r\nX-Simperium-Token: {server.token}\r\n{head}\r\n"
+        )
+        writer.write(request.encode() + b"\r\n" + (b"80\r\n" if "chunked" in head else b"") + b"x" * 20)
+        await writer.drain()
+        await asyncio.sleep(0.05)  # until it reads the body: nothing tells us
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        else:
+            writer.close()
+        assert (await server.call("GET", "/1/ssyncd/")).status == 200
+
+    told(tmp_path, story, **LIMITS)
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_a_client_that_is_gone_in_the_midst_of_the_answer_is_no_fault_of_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(server: Running) -> None:
+        plain = [os.urandom(9000) for _ in range(600)]
+        for start in range(0, len(plain), 10):
+            body = b"".join(map(record, plain[start : start + 10]))
+            assert (await call(server, "put", body)).status == 200
+        body = b"".join(ids_of(*plain))
+        reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
+        head = f"POST /1/ssyncd/notes/chunks/get HTTP/1.1\r\nHost: x\r\nX-Simperium-Token: {server.token}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await reader.readexactly(1000)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        assert (await server.call("GET", "/1/ssyncd/")).status == 200
+
+    told(tmp_path, story, **LIMITS)
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []

@@ -90,6 +90,15 @@ def test_a_write_that_fails_leaves_nothing_behind(path: Path) -> None:
     database.close()
 
 
+def test_a_write_that_failed_and_could_not_be_taken_back_does_not_stand_in_the_way_of_the_next(path: Path) -> None:
+    database = Database(path)
+    database._db.execute("BEGIN IMMEDIATE")
+    database._db.execute("INSERT INTO meta VALUES ('half', 'done')")
+    database.write(Writes(meta={"next": "whole"}))
+    assert database.meta() == {"next": "whole"}
+    database.close()
+
+
 def test_a_base_without_its_remote_row_is_damage(path: Path) -> None:
     database = Database(path)
     database.write(Writes(base={FILE: BaseRow(ENTRIES[FILE], None, 1, same=True)}))
