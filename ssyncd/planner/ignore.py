@@ -14,7 +14,6 @@ IGNORE_FILE = ".ssyncdignore"
 # by itself. Nothing a user saved: backups (`*~`), partial downloads and autosaves are synced. A `!pattern` of the user's wins.
 BUILT_IN = (
     ".*.sw[a-px]",  # vim's swap files
-    "4913",  # vim's probe of a directory
     ".#*",  # Emacs locks
     ".~lock.*#",  # LibreOffice locks
     "~$*",  # Microsoft Office locks
@@ -26,10 +25,10 @@ BUILT_IN = (
 )
 # The same as one expression over a single name; only names with one of these beginnings are looked at twice.
 _BUILT_IN_NAME = re.compile(
-    r"\..*\.sw[a-px]|4913|\.#.*|\.~lock\..*#|~\$.*|\.goutputstream-.*|\.fuse_hidden.*|\.nfs0.*|\.DS_Store|Thumbs\.db",
+    r"\..*\.sw[a-px]|\.#.*|\.~lock\..*#|~\$.*|\.goutputstream-.*|\.fuse_hidden.*|\.nfs0.*|\.DS_Store|Thumbs\.db",
     re.DOTALL,
 ).fullmatch
-_SUSPECT = frozenset(".4~T")
+_SUSPECT = frozenset(".~T")
 _CACHED = 100_000
 
 
