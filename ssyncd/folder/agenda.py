@@ -24,8 +24,9 @@ class Agenda:
         self.waiting: dict[tuple[str, bool], float] = {}
         """What is put off, and until when: keys, and paths (True)."""
 
-    def touch(self, *keys: str) -> None:
-        self.touch_all(keys)
+    def touch(self, key: str) -> None:
+        if key:
+            self.keys[key] = None
 
     def touch_all(self, keys: Iterable[str]) -> None:
         self.keys.update(dict.fromkeys(keys))

@@ -185,7 +185,7 @@ class Applier:
     def _rekey(self, step: Rekey) -> None:
         self.local.scanner.rekey(step.old, step.new)
         self.record.looked([step.old, step.new])
-        self.agenda.touch(step.old, step.new)
+        self.agenda.touch_all((step.old, step.new))
         self.agenda.touch_all(self.record.local.children(step.new))
 
     def _make(self, step: Make) -> None:

@@ -206,7 +206,7 @@ class Engine:
             self.doubts.listed(event)
 
     def _indexed(self, _: events.Indexed) -> None:
-        self.agenda.touch_all(self.record.local)
+        self.agenda.touch_all(key for key in self.record.local if not self.local.is_new(key))
 
     def _caught_up(self, _: events.CaughtUp) -> None:
         self.caught_up = True
@@ -248,7 +248,7 @@ class Engine:
 
     def _fetched(self, done: Fetched) -> None:
         if self.supply.fetched(done):
-            self.agenda.touch(done.job.key, tag(done.job.key))
+            self.agenda.touch_all((done.job.key, tag(done.job.key)))
             self.overtaken.fetched(done.job.key)
 
     def _job_failed(self, failed: JobFailed) -> None:

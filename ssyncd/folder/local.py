@@ -127,9 +127,7 @@ class Local:
             self._agenda.touch_all(self.record.remote)
         seen = self.scanner.look(paths, below)
         self.record.looked(seen.touched)
-        # What is new and not read yet cannot be planned; reading touches it.
-        new = (key for key in seen.touched if key in self.scanner.unread and key not in self.record.ghosts)
-        self._agenda.touch_all(seen.touched.difference(new))
+        self._agenda.touch_all(key for key in seen.touched if not self.is_new(key))
         for key, before, after in seen.placed:
             touch_around(self._agenda, self.record, key, before, after)
         for path in seen.later:
@@ -138,6 +136,10 @@ class Local:
         for key in seen.ignored:
             self.record.drop_base(key)
         return bool(seen.touched)
+
+    def is_new(self, key: str) -> bool:
+        """What the server does not have and was not read yet cannot be planned; reading touches it."""
+        return key in self.scanner.unread and key not in self.record.ghosts
 
     def _look_again(self, failed: set[str]) -> None:
         """What could not be looked at is looked at once more, later each time."""

@@ -5,26 +5,22 @@ from itertools import chain, islice
 
 from ssyncd.folder.engine import Engine
 from ssyncd.folder.settings import Direction
-from ssyncd.planner.names import is_conflict_name
 from ssyncd.planner.tree import Tree
 from ssyncd.status import FolderStatus, Phase, Trouble
 
 MOST_TROUBLES = 100
-RECOUNT = 2.0
-"""Seconds between two counts of the whole tree."""
+RECOUNT = 0.5
+"""Seconds between two counts of all that is to be done."""
 
 
 class Report:
-    """`make` costs little; what needs the whole tree is counted now and then while the folder is busy."""
+    """`make` costs little; what has to be counted is counted now and then."""
 
     def __init__(self, engine: Engine, server: str) -> None:
         self._engine = engine
         self._server = server
-        self._counted = float("-inf")
         self._asked = float("-inf")
         self._to_apply = 0
-        self._size = 0
-        self._conflicts = 0
         self._rates = _Rates()
         self._last = FolderStatus(engine.settings.name, str(engine.settings.path), Phase.STARTING, server)
 
@@ -32,9 +28,7 @@ class Report:
         """Equal to the last one if nothing changed but the time."""
         engine, now = self._engine, self._engine.edge.clock.monotonic()
         pending = waiting_for(engine)
-        if pending == 0 or now - self._counted > RECOUNT:
-            self._count(now)
-        if now - self._asked > RECOUNT / 8:
+        if now - self._asked > RECOUNT:
             self._asked, self._to_apply = now, to_apply(engine)
         up, down = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
         sender, supply = engine.sender, engine.supply
@@ -45,14 +39,14 @@ class Report:
             server=self._server,
             online=engine.online,
             entries=len(engine.record.local),
-            size=self._size,
+            size=engine.record.local.size,
             to_send=to_send(engine),
             to_apply=self._to_apply if pending else 0,
             bytes_to_send=sum(_size(engine.record.local, key) for key in sender.uploading),
             bytes_to_apply=sum(content.size for content in supply.fetching.values()),
             up=up,
             down=down,
-            conflicts=self._conflicts,
+            conflicts=engine.record.local.conflicts,
             holds=engine.holds.tell(),
             troubles=troubles(engine),
             last_error=engine.last_error,
@@ -61,15 +55,6 @@ class Report:
         if made != self._last:
             self._last = replace(made, last_change=engine.edge.clock.wall() / 1e9)
         return self._last
-
-    def _count(self, now: float) -> None:
-        if self._counted == now:
-            return
-        self._counted = now
-        local = self._engine.record.local
-        entries = [entry for key in local if (entry := local.get(key)) is not None]
-        self._size = sum(entry.content.size for entry in entries if entry.content is not None)
-        self._conflicts = sum(is_conflict_name(entry.name) for entry in entries)
 
 
 class _Rates:

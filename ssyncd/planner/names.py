@@ -54,7 +54,7 @@ def conflict_name(name: str, when: int | None, device: str, taken: Callable[[str
 
 def is_conflict_name(name: str) -> bool:
     """Whether this looks like a conflict copy's name."""
-    return _CONFLICT.search(name) is not None
+    return " (conflict " in name and _CONFLICT.search(name) is not None
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from blake3 import blake3
 
+from ssyncd.planner.names import is_conflict_name
+
 
 class Kind(StrEnum):
     FILE = "file"
@@ -77,10 +79,14 @@ def birth_key(parent: str, name: str, kind: Kind) -> str:
 class Tree:
     """Entries by key, with an index of children. Several entries may claim one place (a remote tree can be hurt so)."""
 
-    __slots__ = ("_children", "_entries", "get")
+    __slots__ = ("_children", "_entries", "conflicts", "get", "size")
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self.size = 0
+        """Bytes in all files whose content is known."""
+        self.conflicts = 0
+        """How many are named like a conflict copy."""
         # The entry of a key, or None. Not a method of ours: it is called several times for each key of each plan.
         self.get: Callable[[str], Entry | None] = self._entries.get
         # parent -> name -> the key there; several keys of one place are a dict, so that thousands of them stay cheap.
@@ -102,6 +108,10 @@ class Tree:
             if before is not None:
                 self._unlink(before)
             self._link(entry)
+        if before is not None and before.content is not None:
+            self.size -= before.content.size
+        if entry.content is not None:
+            self.size += entry.content.size
         self._entries[entry.key] = entry
 
     def remove(self, key: str) -> Entry | None:
@@ -109,6 +119,8 @@ class Tree:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._unlink(entry)
+            if entry.content is not None:
+                self.size -= entry.content.size
         return entry
 
     def at(self, parent: str, name: str) -> tuple[str, ...]:
@@ -170,6 +182,7 @@ class Tree:
             self.put(replace(self._entries[child], parent=new))
 
     def _link(self, entry: Entry) -> None:
+        self.conflicts += is_conflict_name(entry.name)
         names = self._children.setdefault(entry.parent, {})
         found = names.setdefault(entry.name, entry.key)
         if isinstance(found, dict):
@@ -178,6 +191,7 @@ class Tree:
             names[entry.name] = {found: None, entry.key: None}
 
     def _unlink(self, entry: Entry) -> None:
+        self.conflicts -= is_conflict_name(entry.name)
         names = self._children[entry.parent]
         found = names[entry.name]
         if isinstance(found, dict):

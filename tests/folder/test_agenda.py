@@ -3,7 +3,8 @@ from ssyncd.folder.agenda import FIRST_DELAY, LONGEST_DELAY, LOUD, Agenda
 
 def test_keys_come_in_the_order_they_were_touched_and_the_root_never() -> None:
     agenda = Agenda()
-    agenda.touch("b", "", "a")
+    agenda.touch_all(["b", "", "a"])
+    agenda.touch("")
     agenda.touch_all(["c", "a"])
     assert agenda.take(2) == ["b", "a"]
     assert agenda.take(9) == ["c"]

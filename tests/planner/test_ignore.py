@@ -71,7 +71,8 @@ def test_what_only_a_running_program_needs_is_ignored(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["a~", "#a#", "a.swp", ".swp", "a.part", ".ssyncdignore", ".git/", "core", "4913", "49130", "~a", "d/.ssyncd/"]
+    "path",
+    ["a~", "#a#", "a.swp", ".swp", "a.part", ".ssyncdignore", ".git/", "core", "4913", "49130", "~a", "d/.ssyncd/"],
 )
 def test_what_a_user_may_have_saved_is_not_ignored(path):
     assert not ignored([], path)
