@@ -20,13 +20,14 @@ _NESTED_MARKER = f"{OWN}/folder"
 
 
 class RealDisk(CheckedDisk):
-    """A folder on this machine. `identity` is what a new marker says; `fresh` tells that there was none.
+    """A folder on this machine. `identity` is what a new marker says; `fresh` tells that there was none. None is made if the
+    folder is `known`: then it must have one.
 
     RootError if the root cannot be used, BusyError if another ssyncd has it.
     """
 
-    def __init__(self, root: str | Path, identity: str | None = None) -> None:
-        self._root = Root(os.path.abspath(root), identity)
+    def __init__(self, root: str | Path, identity: str | None = None, known: bool = False) -> None:
+        self._root = Root(os.path.abspath(root), identity, known)
         self.fresh = self._root.fresh
         super().__init__(RealCalls(self._root), self._root.identity)
 

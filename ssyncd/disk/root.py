@@ -31,8 +31,9 @@ class Root:
     `handle` and `stage` are directory handles; `identity` is what the marker says, `fresh` whether we just wrote it.
     """
 
-    def __init__(self, path: str, identity: str | None = None) -> None:
+    def __init__(self, path: str, identity: str | None = None, known: bool = False) -> None:
         self.path = path
+        self._known = known
         self._open: list[int] = []
         try:
             self._enter(identity)
@@ -51,6 +52,9 @@ class Root:
             if os.fstat(self.stage).st_dev != self._device:
                 raise RootError(f"{self.path}: another file system is mounted on {OWN}")
             found = _read_marker(self._own, self.path)
+            if found is None and self._known:
+                # It may be on its way back: a marker made now would replace the one that comes.
+                raise RootError(f"{self.path}: this is not the folder that was synced before: its marker is missing")
             self.fresh = found is None
             self.identity = found or identity or secrets.token_hex(16)
             if self.fresh:

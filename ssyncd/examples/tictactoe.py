@@ -103,6 +103,7 @@ class Player:
                 if number == game.number and counts is not None and counts != move:
                     del self.mine[number, turn]
                     say(f"you both moved at once: {counts.sign} on {counts.cell + 1} counts\n")
+                    self.shown = ""
         self.show()
 
     def show(self) -> None:

@@ -93,18 +93,26 @@ class Folder:
     # For other threads.
 
     def start(self) -> None:
-        """RootError, BusyError or StateError if the folder cannot be used. One that is missing is held until it is back."""
+        """RootError, BusyError or StateError if the folder cannot be used. One that is missing, or known but not as it was, is
+        held until it is back."""
         self._database = _open_database(self._state)
         self._disk: RealDisk | None = None
         try:
-            if self._is_missing():
-                self._hold(self._missing())
-            else:
-                self._disk = RealDisk(self.settings.path)
+            self._open_or_hold()
         except BaseException:
             self._database.close()
             raise
         self._thread.start()
+
+    def _open_or_hold(self) -> None:
+        try:
+            self._disk = self._reopen()
+        except BusyError:
+            raise
+        except RootError as error:
+            if not (self._is_missing() or self._database.agreed()):
+                raise
+            self._hold(str(error))
 
     @property
     def _state(self) -> Path:
@@ -227,7 +235,10 @@ class Folder:
             if not self._approved:
                 raise RootError(self._missing())
             self._make_directory()
-        return RealDisk(self.settings.path)
+        return self._open_disk()
+
+    def _open_disk(self) -> RealDisk:
+        return RealDisk(self.settings.path, known=not self._approved and self._database.agreed() > 0)
 
     def _is_missing(self) -> bool:
         return not os.path.isdir(self.settings.path)

@@ -186,3 +186,12 @@ def test_closing_leaves_no_handle(tmp_path: Path) -> None:
     disk.close()
     disk.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_known_folder_without_its_marker_gets_no_new_one(tmp_path: Path) -> None:
+    """The old one may be on its way back, with all the rest of a backup."""
+    with pytest.raises(RootError, match="its marker is missing"):
+        RealDisk(tmp_path, known=True)
+    assert not (tmp_path / ".ssyncd/folder").exists()
+    RealDisk(tmp_path).close()
+    RealDisk(tmp_path, known=True).close()

@@ -23,6 +23,7 @@ class Front(socketserver.ThreadingTCPServer):
         self.behind = (parts.hostname or "", parts.port or 0)
         self._socket_path = f"/sock/1/{app}/websocket"
         self.asked: list[str] = []
+        self.visits = set[socket.socket]()
         host = f"127.0.0.1:{self.server_address[1]}"
         self.auth, self.api, self.live = f"http://{host}/auth", f"http://{host}/api", f"ws://{host}/live"
 
@@ -40,6 +41,13 @@ class _Visit(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
+        self.server.visits.add(self.request)
+        try:
+            self._serve()
+        finally:
+            self.server.visits.discard(self.request)
+
+    def _serve(self) -> None:
         head = self._head()
         found = HEAD.fullmatch(head)
         if found is None:
@@ -80,7 +88,7 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
 
 @contextmanager
 def front(behind: str, app: str) -> Iterator[Front]:
-    """Its clients must have ended before it does."""
+    """Its clients are cut off when it ends."""
     with Front(behind, app) as made:
         thread = threading.Thread(target=made.serve_forever, args=(0.02,), name="test-front")
         thread.start()
@@ -89,3 +97,6 @@ def front(behind: str, app: str) -> Iterator[Front]:
         finally:
             made.shutdown()
             thread.join()
+            for visit in list(made.visits):
+                with suppress(OSError):
+                    visit.shutdown(socket.SHUT_RDWR)
