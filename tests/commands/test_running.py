@@ -95,6 +95,7 @@ def test_one_command_then_a_second_folder_and_both_are_the_same(machine):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_the_server_of_a_killed_daemon_is_taken_over_by_the_other(machine):
     owner = machine.start("Sync")
     machine.start("Other", "--name", "Sync")
@@ -108,6 +109,7 @@ def test_the_server_of_a_killed_daemon_is_taken_over_by_the_other(machine):
     assert (machine.home / "Sync" / "after.txt").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_one_shots_work_without_a_daemon_and_leave_nothing_running(machine):
     (machine.home / "Sync").mkdir()
     (machine.home / "Sync" / "a.txt").write_text("a")
@@ -139,6 +141,7 @@ def test_a_signal_ends_it_in_order(machine):
     assert "Traceback" not in machine.logs()
 
 
+@pytest.mark.slow
 def test_another_machine_signs_in_and_has_everything(machine, tmp_path_factory):
     (machine.home / "Sync").mkdir()
     (machine.home / "Sync" / "a.txt").write_text("a")

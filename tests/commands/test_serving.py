@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import urllib3
 
 from ssyncd.server.accounts import open_accounts
@@ -65,6 +66,7 @@ def two_hours_pass(home: Path) -> None:
         database.commit()
 
 
+@pytest.mark.slow
 def test_so_many_versions_are_kept_as_the_settings_say(tmp_path: Path) -> None:
     with serving(tmp_path, "[serve]\nversion_max = 5\nversion10_max = 2\n") as client:
         assert [client.post(version) for version in range(1, 40)] == [200] * 39

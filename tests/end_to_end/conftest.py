@@ -10,8 +10,6 @@ from tests.end_to_end.machine import Machine, Place, Server
 # Of the tests against a plain server, those that are not left to the slow part.
 QUICK_WHEN_PLAIN = {
     "test_two_machines_sign_in_with_the_password_and_sync",
-    "test_different_edits_of_one_file_leave_both",
-    "test_two_machines_meet_in_a_hosted_application",
 }
 
 

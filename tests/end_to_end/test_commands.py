@@ -12,6 +12,7 @@ from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import COMMAND, Machine, agree, start
 
 
+@pytest.mark.slow
 def test_two_machines_sign_in_with_the_password_and_sync(site: Site) -> None:
     server = site.server
     one, other = site.bare_machine("alpha"), site.bare_machine("beta")
@@ -25,6 +26,7 @@ def test_two_machines_sign_in_with_the_password_and_sync(site: Site) -> None:
     assert agree(one, other) == {"of alpha": b"alpha", "of beta": b"beta"}
 
 
+@pytest.mark.slow
 def test_a_machine_whose_access_is_taken_away_ends_and_says_why(site: Site) -> None:
     if site.plain:
         pytest.skip("plain Simperium has no list of devices; test_hosted.py has what is said then")
@@ -60,6 +62,7 @@ def test_users_are_added_listed_and_removed_while_the_server_runs(site: Site) ->
     assert refused.returncode == Exit.SIGN_IN, refused
 
 
+@pytest.mark.slow
 def test_status_and_wait_tell_programs_how_it_is(site: Site) -> None:
     machine = site.machine("alpha")
     for words in (("status",), ("status", "--json"), ("wait",), ("pause",), ("stop",)):
@@ -150,6 +153,7 @@ def test_another_settings_file_and_all_its_folders(site: Site) -> None:
     assert (version.data["name"], version.data["content"]["by"]) == ("two", "zeta")
 
 
+@pytest.mark.slow
 def test_a_second_daemon_on_one_folder_is_refused_and_a_stale_lock_is_not(site: Site) -> None:
     one, other = site.pair()
     one.start()

@@ -74,6 +74,7 @@ def test_different_edits_of_one_file_leave_both(site: Site) -> None:
     assert copy in listed.stdout
 
 
+@pytest.mark.slow
 def test_edits_of_one_text_that_do_not_overlap_are_merged(site: Site) -> None:
     lines = [f"line {number}\n" for number in range(20)]
     one, other = both_offline(site, {"notes.txt": "".join(lines).encode()})
@@ -86,6 +87,7 @@ def test_edits_of_one_text_that_do_not_overlap_are_merged(site: Site) -> None:
     assert shown == {"notes.txt": "".join(["first by alpha\n", *lines[1:-1], "last by beta\n"]).encode()}
 
 
+@pytest.mark.slow
 def test_an_edit_beats_a_delete_in_both_directions(site: Site) -> None:
     one, other = both_offline(site, {"a": b"a", "b": b"b", "d/in": b"in", "d/rest": b"rest", "e/in": b"in"})
     one.path("a").unlink()

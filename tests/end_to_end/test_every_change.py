@@ -158,6 +158,7 @@ def test_kinds_change_at_one_place(site: Site) -> None:
     }
 
 
+@pytest.mark.slow
 def test_names_that_change_places_arrive(site: Site) -> None:
     one, other = site.pair()
     for name in "abc":
@@ -176,6 +177,7 @@ def test_names_that_change_places_arrive(site: Site) -> None:
     assert "y/only x" in shown
 
 
+@pytest.mark.slow
 def test_a_third_machine_and_all_three_edit(site: Site) -> None:
     machines = [site.machine(name) for name in ("alpha", "beta", "gamma")]
     for machine in machines:

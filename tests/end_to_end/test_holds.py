@@ -92,6 +92,7 @@ def empty(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+@pytest.mark.slow
 def test_an_emptied_folder_deletes_nothing_elsewhere(site: Site) -> None:
     one, other = full_pair(site)
     before = other.picture()
@@ -145,6 +146,7 @@ def test_another_folder_in_its_place_is_not_synced(site: Site) -> None:
     assert agree(one, other) == before
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_missing_at_the_start_is_held_until_it_is_back(site: Site) -> None:
     one, other = full_pair(site)
     before = other.picture()
@@ -250,6 +252,7 @@ def test_an_unmounted_folder_deletes_nothing_elsewhere(
         subprocess.run(["umount", "--lazy", kept], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("running", [True, False])
 def test_last_month_s_backup_deletes_and_replaces_nothing_elsewhere(site: Site, running: bool) -> None:
     """Less than half of the folder is missing in it, so its number alone would not hold it back."""
@@ -276,6 +279,7 @@ def test_last_month_s_backup_deletes_and_replaces_nothing_elsewhere(site: Site, 
     assert "put back from a backup" in one.running.text()
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_copied_to_another_disk_just_goes_on(site: Site) -> None:
     one, other = full_pair(site)
     one.stop()

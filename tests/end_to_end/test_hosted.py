@@ -48,6 +48,7 @@ def both(site: Site, server: Server, door: Front) -> tuple[Machine, Machine]:
     return one, other
 
 
+@pytest.mark.slow
 def test_two_machines_meet_in_a_hosted_application(site: Site, server: Server) -> None:
     with front(server.url, APP) as door:
         one, other = both(site, server, door)

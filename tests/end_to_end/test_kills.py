@@ -55,6 +55,7 @@ def check(site: Site, users: list[User], shown: Picture, where: str) -> None:
         user.alive = {hash: path for hash, path in user.alive.items() if hash in here}
 
 
+@pytest.mark.slow
 def test_five_kills_lose_nothing(site: Site) -> None:
     killed_rounds(site, 5, "five")
 

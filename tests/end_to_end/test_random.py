@@ -54,6 +54,7 @@ def stays_quiet(site: Site, machines: list[Machine], where: str) -> None:
     assert site.server.count(machines[0].bucket) == count, f"{where}: a change was sent that nobody made"
 
 
+@pytest.mark.slow
 def test_three_users_at_once(site: Site) -> None:
     machines = [site.machine(name, settings="hold_least = 1000000\n") for name in ("alpha", "beta", "gamma")]
     random_rounds(site, machines, 2, "three")

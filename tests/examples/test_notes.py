@@ -14,6 +14,7 @@ def server(tmp_path):
         yield server
 
 
+@pytest.mark.slow
 def test_two_people_write_one_note(server, tmp_path):
     environment = signed_in(tmp_path / "home", server.account)
     with terminals(NOTES, NOTES, environment=environment) as (anna, bob):
@@ -34,6 +35,7 @@ def test_two_people_write_one_note(server, tmp_path):
     assert sorted(text.split()) == ["anna", "bob", "from", "from"]
 
 
+@pytest.mark.slow
 def test_lines_typed_offline_are_in_the_state_file(server, tmp_path):
     environment = signed_in(tmp_path / "home", server.account)
     command = [*NOTES, "--state", str(tmp_path / "notes.db")]
