@@ -114,6 +114,7 @@ def test_starting_at_the_same_time_gives_one_server(keeper):
     assert [one.owned for one in keepers].count(True) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_started_again_at_the_same_place(housing, keeper):
     server, moved = keeper()
     url = server.start()
@@ -123,6 +124,7 @@ def test_a_killed_server_is_started_again_at_the_same_place(housing, keeper):
     assert moved.urls == []
 
 
+@pytest.mark.slow
 def test_when_its_keeper_leaves_another_one_that_uses_it_starts_it_again(housing, keeper):
     first, _ = keeper()
     second, _ = keeper()
@@ -150,6 +152,7 @@ def test_it_ends_when_its_keeper_is_killed(housing):
     assert found(housing) is None
 
 
+@pytest.mark.slow
 def test_a_taken_port_leads_to_another_one_that_is_remembered(housing, keeper):
     host, port = housing.listen.split(":")
     with socket.socket() as other:
@@ -164,6 +167,7 @@ def test_a_taken_port_leads_to_another_one_that_is_remembered(housing, keeper):
     assert again.start() == url
 
 
+@pytest.mark.slow
 def test_the_remembered_port_is_forgotten_with_a_new_setting(housing, keeper):
     server, _ = keeper()
     server.start()
@@ -173,6 +177,7 @@ def test_the_remembered_port_is_forgotten_with_a_new_setting(housing, keeper):
     assert again.start() == f"http://{elsewhere.listen}"
 
 
+@pytest.mark.slow
 def test_its_users_are_told_when_it_comes_back_elsewhere(housing, keeper):
     server, moved = keeper()
     server.start()
@@ -196,6 +201,7 @@ def test_a_server_that_cannot_start_says_why(housing, keeper):
     assert not server.owned
 
 
+@pytest.mark.slow
 def test_a_server_run_by_hand_on_the_same_data_is_used(housing, keeper):
     command = [sys.executable, "-m", "ssyncd", "serve", "--data", str(housing.data), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as by_hand:
@@ -246,6 +252,7 @@ class TestAccount:
         moved, _ = installation.embedded_account("http://127.0.0.1:9")
         assert (moved.url, moved.token) == ("http://127.0.0.1:9", account.token)
 
+    @pytest.mark.slow
     def test_its_token_opens_the_server(self, installation, url):
         from ssyncd.network.login import devices
 

@@ -76,6 +76,7 @@ def test_an_application_is_not_removed_unasked(shell: Shell) -> None:
     assert "notes" in shell.run("app list")
 
 
+@pytest.mark.slow
 def test_users_and_tokens_are_made_for_an_application(shell: Shell) -> None:
     shell.run("app add notes")
     shell.run("user add bob --password-stdin", "here")

@@ -123,6 +123,7 @@ def test_one_shots_work_without_a_daemon_and_leave_nothing_running(machine):
     assert machine.run("serve", "--listen", "127.0.0.1:x").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_second_daemon_on_one_folder_is_told_and_the_first_goes_on(machine):
     machine.start("Sync")
     machine.in_sync()
@@ -132,6 +133,7 @@ def test_a_second_daemon_on_one_folder_is_told_and_the_first_goes_on(machine):
     machine.in_sync()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_in_order(machine):
     daemon = machine.start("Sync")
     machine.in_sync()

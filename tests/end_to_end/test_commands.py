@@ -91,6 +91,7 @@ def test_status_and_wait_tell_programs_how_it_is(site: Site) -> None:
     assert [row["version"] for row in history["folders"][0]["versions"]] == [1]
 
 
+@pytest.mark.slow
 def test_an_earlier_version_comes_back(site: Site) -> None:
     one, other = site.pair()
     start(one, other)

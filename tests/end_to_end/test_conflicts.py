@@ -59,6 +59,7 @@ def test_one_directory_renamed_differently_on_both(site: Site) -> None:
     assert shown == {"one/": "dir", "one/a": b"edited by alpha", "one/b": b"edited by beta"}
 
 
+@pytest.mark.slow
 def test_different_edits_of_one_file_leave_both(site: Site) -> None:
     one, other = both_offline(site, {"f.bin": b"\0base"})
     one.write("f.bin", b"\0alpha")
@@ -112,6 +113,7 @@ def test_an_edit_beats_a_delete_in_both_directions(site: Site) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_same_path_made_on_both(site: Site) -> None:
     one, other = both_offline(site, {})
     large = bytes(range(256)) * 2000
@@ -169,6 +171,7 @@ def test_both_edit_one_file_again_and_again_and_the_last_words_stay(site: Site) 
     assert held & last
 
 
+@pytest.mark.slow
 def test_equal_folders_are_adopted_without_traffic(site: Site) -> None:
     one, other = site.pair()
     for machine in (one, other):
@@ -188,6 +191,7 @@ def test_equal_folders_are_adopted_without_traffic(site: Site) -> None:
         assert (now.st_ino, now.st_mtime_ns) == (old.st_ino, old.st_mtime_ns), f"{path} was left alone"
 
 
+@pytest.mark.slow
 def test_two_full_folders_are_joined_and_nothing_is_deleted(site: Site) -> None:
     one, other = site.pair()
     for machine in (one, other):

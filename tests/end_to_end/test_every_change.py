@@ -112,6 +112,7 @@ def offline_after(one: Machine, other: Machine) -> None:
 SLOW = [pytest.param(story, marks=pytest.mark.slow) for story in (offline_here, offline_there, offline_after)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", [offline_both, *SLOW])
 def test_every_kind_of_change_arrives_after_time_offline(site: Site, story: Callable[[Machine, Machine], None]) -> None:
     one, other = site.pair()
@@ -136,6 +137,7 @@ def test_an_edit_takes_its_modification_time_along(site: Site) -> None:
     assert other.path("old").stat().st_mtime_ns == 1_234_567_890_123_456_000
 
 
+@pytest.mark.slow
 def test_kinds_change_at_one_place(site: Site) -> None:
     one, other = site.pair()
     one.write("a", "file")

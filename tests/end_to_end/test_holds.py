@@ -73,6 +73,7 @@ def test_deletions_that_come_from_the_server_are_held_here_too(site: Site) -> No
     assert len(other.picture()) == 5 + 3
 
 
+@pytest.mark.slow
 def test_files_that_come_back_end_a_hold_by_themselves(site: Site) -> None:
     one, other = full_pair(site)
     before = one.picture()

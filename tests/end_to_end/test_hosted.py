@@ -100,6 +100,7 @@ def test_what_a_hosted_application_does_not_have_is_said_and_not_asked_for(site:
             assert out.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_wrong_api_key_or_application_is_told(site: Site, server: Server) -> None:
     machine = site.bare_machine("alpha")
     for app, key in ((APP, "wrong"), ("unknown", server.api_key), ("ssyncd", "ssyncd")):
@@ -121,6 +122,7 @@ class Texts:
         pass
 
 
+@pytest.mark.slow
 def test_the_library_finds_a_hosted_application_too(site: Site, server: Server) -> None:
     with front(server.url, APP) as door:
         service = Service(APP, server.api_key, auth_url=door.auth, websocket_url=door.live)

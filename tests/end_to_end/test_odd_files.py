@@ -11,6 +11,7 @@ from tests.end_to_end.machine import agree, start, until
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None:
     one, other = site.pair()
     odd = os.fsencode(one.folder) + b"/latin-\xe9.txt"
@@ -44,6 +45,7 @@ def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None
     assert not one.status().troubles
 
 
+@pytest.mark.slow
 def test_links_are_never_followed(site: Site) -> None:
     one, other = site.pair()
     outside = other.home / "outside"
@@ -62,6 +64,7 @@ def test_links_are_never_followed(site: Site) -> None:
     assert sorted(path.name for path in outside.iterdir()) == ["victim"]
 
 
+@pytest.mark.slow
 def test_ignored_files_stay_where_they_are(site: Site) -> None:
     one, other = site.pair()
     one.write(".ssyncdignore", "*.tmp\n/build/\n!keep.tmp\n")
@@ -92,6 +95,7 @@ def test_ignored_files_stay_where_they_are(site: Site) -> None:
     assert other.holds("deep/build/out", "3")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_being_written_arrives_whole_when_it_is_closed(site: Site) -> None:
     one, other = site.pair()
     start(one, other)
@@ -106,6 +110,7 @@ def test_a_file_that_is_being_written_arrives_whole_when_it_is_closed(site: Site
     assert not any("conflict" in path for path in shown)
 
 
+@pytest.mark.slow
 def test_a_file_that_grows_without_end_arrives_again_and_again(site: Site) -> None:
     """Appended to by opening and closing, while what was there is under way; the other never holds anything but a beginning."""
     one, other = site.pair()
@@ -145,6 +150,7 @@ def test_an_overflow_of_the_kernels_queue_is_noticed(site: Site) -> None:
     assert "queue of events overflowed" in one.running.text()
 
 
+@pytest.mark.slow
 def test_names_of_every_kind_arrive_unchanged(site: Site) -> None:
     one, other = site.pair()
     names = [

@@ -43,6 +43,7 @@ def test_pull_brings_the_servers_state_keeps_local_edits_and_does_nothing_the_se
     assert agree(one, other) == shown
 
 
+@pytest.mark.slow
 def test_pull_and_sync_while_the_daemon_runs_on_the_folder(site: Site) -> None:
     one, other = site.pair()
     one.start()

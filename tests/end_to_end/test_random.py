@@ -71,6 +71,7 @@ def test_many_rounds_of_three_users_and_a_fresh_machine(site: Site, seed: int) -
     agree(*machines, fresh, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_folder_with_its_marker_loses_nothing(site: Site) -> None:
     """A user who copies the whole folder by hand to the second machine, `.ssyncd` and all, before starting there."""
     one, other = site.pair()

@@ -19,6 +19,7 @@ def table(tmp_path):
             yield server, x, o
 
 
+@pytest.mark.slow
 def test_two_terminals_play_a_game(table):
     _, x, o = table
     for player, other, cell in ((x, o, "1"), (o, x, "4"), (x, o, "2"), (o, x, "5")):
@@ -36,6 +37,7 @@ def test_two_terminals_play_a_game(table):
         one.shows("your move")
 
 
+@pytest.mark.slow
 def test_what_is_against_the_rules_is_said(table):
     _, x, o = table
     x.type("5")
@@ -50,6 +52,7 @@ def test_what_is_against_the_rules_is_said(table):
         player.shows(said)
 
 
+@pytest.mark.slow
 def test_who_moves_at_once_sees_which_move_counts(table):
     server, x, o = table
     with server.held():

@@ -93,6 +93,7 @@ def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machi
         assert folder.status().entries == number + 1
 
 
+@pytest.mark.slow
 def test_what_the_server_has_lost_is_sent_again_by_verify(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
     one, two = machines
     data = os.urandom(3_000_000)
@@ -132,6 +133,7 @@ class Limited:
         monkeypatch.setattr(Inotify, "watch", ask)
 
 
+@pytest.mark.slow
 def test_what_happens_where_no_watches_are_left_is_found_and_named(
     machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -260,6 +260,7 @@ def process(data: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
                 running_process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 400, 1500])
 def test_36_a_server_killed_under_load_loses_nothing_it_acknowledged(tmp_path: Path, after: int) -> None:
     with open_accounts(tmp_path) as accounts:

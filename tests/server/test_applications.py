@@ -74,6 +74,7 @@ async def sign_in(server: Running, app: str, headers: dict[str, str], path: str 
     return await server.call("POST", f"/1/{app}/{path}", headers=headers, json=body)
 
 
+@pytest.mark.slow
 def test_users_are_those_of_one_application(tmp_path: Path) -> None:
     async def story(server: Running) -> None:
         notes = server.applications.add("notes")
