@@ -137,7 +137,7 @@ class Engine:
             self.record.doubt_sent()
             self.record.set_meta("boot", self.edge.boot)
         self.agenda.look_below("", "start")
-        self.agenda.touch_all([*self.record.base, *self.record.remote])
+        self.agenda.touch_all(self.record.unsettled([*self.record.base, *self.record.remote]))
 
     def handle(self, item: Any) -> None:
         """Take in one value from outside."""
@@ -206,7 +206,7 @@ class Engine:
             self.doubts.listed(event)
 
     def _indexed(self, _: events.Indexed) -> None:
-        self.agenda.touch_all(key for key in self.record.local if not self.local.is_new(key))
+        self.agenda.touch_all(key for key in self.record.unsettled(self.record.local) if not self.local.is_new(key))
 
     def _caught_up(self, _: events.CaughtUp) -> None:
         self.caught_up = True

@@ -3,7 +3,7 @@
 Everything that changes here is written by the next `commit`, in one transaction: base tree and cursor can never disagree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ssyncd.disk.base import Stat
@@ -207,6 +207,11 @@ class Record:
         else:
             self.local.put(remote)
             self.set_base(remote)
+
+    def unsettled(self, keys: Iterable[str]) -> Iterator[str]:
+        """Those that are not one and the same entry in all three trees."""
+        base, local, remote = self.base.get, self.local.get, self.remote.get
+        return (key for key in keys if not (base(key) is local(key) is remote(key)))
 
     def looked(self, keys: Iterable[str]) -> None:
         """The local entries or stats of these changed: the fingerprints beside the base rows do too."""
