@@ -11,6 +11,7 @@ import pytest
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import agree, start, until
 
+PLAIN_TOO = False  # a plain server keeps what it is sent in its database, and its sizes are others
 MIB = 1024 * 1024
 SMALL, ROOMY = "4m", "64m"
 
