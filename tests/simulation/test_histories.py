@@ -8,7 +8,7 @@ from tests.simulation.history import Script, draw, run
 from tests.simulation.shrink import shrink
 
 FIXED = range(150)
-MANY = 3000
+MANY = 1000
 
 
 @pytest.mark.parametrize("first", range(0, len(FIXED), 25))
