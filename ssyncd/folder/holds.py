@@ -20,19 +20,22 @@ WHY = {
 
 
 class _Burst:
-    """Deletions in one direction: `gathered` are wanted and wait until their number is known, `held` wait for the user."""
+    """Deletions in one direction: `gathered` are wanted and wait until their number is known, `held` wait for the user, `done` may
+    be carried out, and are planned again until they are."""
 
     def __init__(self) -> None:
         self.gathered: set[str] = set()
         self.held: set[str] = set()
-        self.done = 0
+        self.done: set[str] = set()
         self._first = 0.0
         self._latest = float("-inf")
 
+    def end_if_calm(self, now: float) -> None:
+        if now - self._latest > CALM:
+            self.done.clear()
+
     def gather(self, keys: set[str], now: float) -> bool:
         """Whether there may be more to come."""
-        if now - self._latest > CALM:
-            self.done = 0
         if not keys <= self.gathered:
             self._first = self._first if self.gathered else now
             self._latest = now
@@ -76,12 +79,14 @@ class Holds:
         return again
 
     def _check(self, where: str, keys: set[str], now: float) -> set[str]:
-        burst, settings = self._bursts[where], self._settings
-        size = len(self._record.base) + burst.done
+        burst, settings, base = self._bursts[where], self._settings, self._record.base
+        burst.end_if_calm(now)
         burst.gathered -= self._planned - keys
-        keys = keys - burst.held  # a plan of others brings up what is held already
+        # A plan of others brings up what is held already; and what may be done comes again until it is, but counts once.
+        keys = keys - burst.held - burst.done
         if not keys:
             return set()
+        size = len(base) + sum(key not in base for key in burst.done)
         if self._approved or size < settings.hold_least:
             burst.gathered -= keys
             return set()
@@ -90,12 +95,12 @@ class Holds:
         wanted = len(burst.gathered)
         burst.gathered -= keys
         if self._record.meta.get(f"held_{where}") or held(
-            wanted, burst.done, size, settings.hold_share, settings.hold_least
+            wanted, len(burst.done), size, settings.hold_share, settings.hold_least
         ):
             burst.held |= keys
             self._record.set_meta(f"held_{where}", "1")
         else:
-            burst.done += len(keys)
+            burst.done |= keys
         return set()
 
     def _must_wait(self, item: Step | Send | SendDelete, waiting: set[str]) -> bool:

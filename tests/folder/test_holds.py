@@ -230,3 +230,13 @@ def test_a_repair_is_no_deletion_of_the_user_s() -> None:
     made = Plan(sends=[SendDelete(f"{number:032x}", repair=True) for number in range(90)])
     assert held.check(made, 0.0) == set()
     assert len(made.sends) == 90
+
+
+def test_what_is_planned_again_until_it_is_carried_out_counts_once() -> None:
+    """10,000 deletions take a while on their way to the server, and what is touched meanwhile is planned once more."""
+    held = holds(100)
+    check(held, plan(range(30)), 0.0)
+    assert check(held, plan(range(30)), 1.0) == (0, 30)
+    assert check(held, plan(range(30)), 2.0) == (0, 30)
+    check(held, plan(range(30, 45)), 3.0)
+    assert check(held, plan(range(30, 45)), 4.0) == (0, 15), "45 of 100"
