@@ -20,8 +20,8 @@ WHY = {
 
 
 class _Burst:
-    """Deletions in one direction: `gathered` are wanted and wait until their number is known, `held` wait for the user, `done` may
-    be carried out, and are planned again until they are."""
+    """Deletions in one direction: `gathered` are wanted and wait until their number is known, `held` wait for the user, `done`
+    may be carried out, and are planned again until they are."""
 
     def __init__(self) -> None:
         self.gathered: set[str] = set()
