@@ -38,8 +38,15 @@ def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     # Each thread has its own: whichever it was that forked.
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    children = [child for task in tasks for child in _children(task)]
     return [pid, *(one for child in children for one in family(int(child)))]
+
+
+def _children(task: Path) -> list[str]:
+    try:
+        return (task / "children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+        return []
 
 
 def wakeups(pid: int) -> int:
