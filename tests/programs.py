@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,12 @@ from ssyncd.server.accounts import open_accounts
 
 PASSWORD = "correct horse battery"
 DEADLINE = 20.0
+
+
+def free_port() -> int:
+    """One of this machine's that nobody has just now."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
 
 
 @dataclass

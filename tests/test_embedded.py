@@ -15,6 +15,7 @@ from ssyncd import places, serving
 from ssyncd.embedded import EmbeddedServer, Housing
 from ssyncd.errors import SsyncdError
 from ssyncd.installation import Installation
+from tests.programs import free_port
 
 
 @pytest.fixture
@@ -46,12 +47,6 @@ class Moved:
     def to(self, url):
         self.urls.append(url)
         self.told.set()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def found(housing):

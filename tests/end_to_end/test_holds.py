@@ -9,7 +9,7 @@ import pytest
 
 from ssyncd.errors import Exit
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.machine import Machine, agree, start, until
+from tests.end_to_end.machine import Machine, Picture, agree, start, until
 
 FILES = {f"d{number % 3}/f{number}": f"content {number}".encode() for number in range(30)}
 
@@ -93,6 +93,13 @@ def empty(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def back_from_elsewhere(one: Machine, other: Machine) -> Picture:
+    """What both have after the folder that was moved away is in its place again."""
+    (one.home / "elsewhere").rename(one.folder)
+    one.phase("in sync")
+    return agree(one, other)
+
+
 @pytest.mark.slow
 def test_an_emptied_folder_deletes_nothing_elsewhere(site: Site) -> None:
     one, other = full_pair(site)
@@ -118,9 +125,7 @@ def test_a_folder_that_is_moved_away_and_back_goes_on(site: Site) -> None:
     other.write("meanwhile", "m")
     other.wait()
     assert set(before) <= set(other.picture())
-    (one.home / "elsewhere").rename(one.folder)
-    one.phase("in sync")
-    assert agree(one, other) == {**before, "meanwhile": b"m"}
+    assert back_from_elsewhere(one, other) == {**before, "meanwhile": b"m"}
 
 
 @pytest.mark.slow
@@ -142,9 +147,7 @@ def test_another_folder_in_its_place_is_not_synced(site: Site) -> None:
     one.path("not of this folder").unlink()
     empty(one.folder)
     one.folder.rmdir()
-    (one.home / "elsewhere").rename(one.folder)
-    one.phase("in sync")
-    assert agree(one, other) == before
+    assert back_from_elsewhere(one, other) == before
 
 
 @pytest.mark.slow
@@ -168,9 +171,7 @@ def test_a_folder_that_is_missing_at_the_start_is_held_until_it_is_back(site: Si
     other.write("meanwhile", "m")
     other.wait()
     assert set(before) <= set(other.picture())
-    (one.home / "elsewhere").rename(one.folder)
-    one.phase("in sync")
-    assert agree(one, other) == {**before, "meanwhile": b"m"}
+    assert back_from_elsewhere(one, other) == {**before, "meanwhile": b"m"}
 
 
 @pytest.mark.slow

@@ -1,20 +1,10 @@
 """Carrying out steps, on whole machines."""
 
 import errno
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from ssyncd.disk.memory import User
 from tests.simulation.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World(2)
-    made.settle()
-    yield made
-    made.close()
 
 
 def start(world: World, build: Callable[[User], object]) -> tuple[User, User]:

@@ -1,18 +1,6 @@
 """The engine on whole machines of a simulated world."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.simulation.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World(2)
-    made.settle()
-    yield made
-    made.close()
 
 
 def test_what_a_power_cut_takes_from_the_disk_is_not_taken_for_deleted(world: World) -> None:

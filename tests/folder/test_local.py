@@ -1,20 +1,8 @@
 """The local side, on whole machines."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from ssyncd.disk.base import Touched
 from tests.simulation.operations import LARGE
 from tests.simulation.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World(2)
-    made.settle()
-    yield made
-    made.close()
 
 
 def test_a_large_file_whose_directory_we_move_before_it_is_read(world: World) -> None:

@@ -1,18 +1,6 @@
 """What the server says of our own changes, on whole machines."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.simulation.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World(2)
-    made.settle()
-    yield made
-    made.close()
 
 
 def test_an_acknowledgement_that_comes_with_a_later_change_agrees_to_no_more_than_our_own(world: World) -> None:

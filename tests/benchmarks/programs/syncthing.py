@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from tests.benchmarks.link import Link
 from tests.benchmarks.processes import end
+from tests.programs import free_port
 
 _KEY = "benchmark"
 _CONFIG = """<configuration version="36">
@@ -50,7 +51,7 @@ class _Instance:
         self.folder = home / "Sync"
         (self.folder / ".stfolder").mkdir(parents=True)
         self.gui = home / "gui"
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         command = ["syncthing", "generate", "--home", str(home), "--no-default-folder", "--skip-port-probing"]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True)
@@ -161,8 +162,3 @@ class Syncthing:
 
     def close(self) -> None:
         self.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 from tests.benchmarks.link import Link
 from tests.benchmarks.processes import end, until
+from tests.programs import free_port
 
 _DONE = ("Nothing to do:", "Synchronization complete")
 
@@ -22,7 +22,7 @@ class Unison:
             folder.mkdir(parents=True)
         self._linked = linked
         self._link: Link | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self._log = home / "client.log"
         self._read = 0
         self._server: subprocess.Popen[bytes] | None = None
@@ -90,8 +90,3 @@ class Unison:
 
     def close(self) -> None:
         self.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
