@@ -133,8 +133,8 @@ class Engine:
         if folder is not None and folder != self.edge.disk.identity and len(self.record.base):
             raise RootError("this is not the folder that was synced before: its marker is missing or another's")
         self.record.set_meta("folder", self.edge.disk.identity)
-        if self.record.meta.get("boot", "") != self.edge.boot:
-            self.record.doubt_sent()
+        if self.record.meta.get("boot", "") != self.edge.boot and not self.record.doubt_sent():
+            # Noted only once nothing is in doubt: another restart must not end the doubt before it is answered.
             self.record.set_meta("boot", self.edge.boot)
         self.agenda.look_below("", "start")
         self.agenda.touch_all(self.record.unsettled([*self.record.base, *self.record.remote]))

@@ -164,10 +164,11 @@ class Record:
     def sent(self) -> Iterable[Sent]:
         return [Sent(row.ccid, row.key, row.source, None) for row in self._sent.values()]
 
-    def doubt_sent(self) -> None:
+    def doubt_sent(self) -> bool:
         """The system was started anew since these were sent: if that was a power cut, what we sent may not be on the disk any
-        more, and what is there instead no user has written."""
+        more, and what is there instead no user has written. Whether there is anything to doubt."""
         self._doubtful = set(self._sent)
+        return bool(self._doubtful)
 
     def is_doubtful(self, ccid: str) -> bool:
         return ccid in self._doubtful

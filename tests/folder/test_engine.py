@@ -1,5 +1,7 @@
 """The engine on whole machines of a simulated world."""
 
+import pytest
+
 from tests.simulation.world import World
 
 
@@ -40,7 +42,10 @@ def test_an_exec_bit_that_was_seen_but_not_sent_when_the_process_was_killed_is_s
     assert one.tree() == two.tree() == {"f": (b"bytes", True)}
 
 
-def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_replace_it(world: World) -> None:
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_replace_it(
+    world: World, restarts: int
+) -> None:
     """The name has survived but not the bytes, and the acknowledgement comes after the machine is up again."""
     one, two = world.machines
     one.user.write("f", b"never made durable by who wrote it")
@@ -50,6 +55,10 @@ def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_re
     one.lose_power(9, False)
     assert one.user.tree() == {"f": b""}
     one.start()
+    if restarts == 2:
+        one.work()
+        one.kill()
+        one.start()
     world.settle()
     assert one.user.tree() == two.user.tree()
     assert b"never made durable by who wrote it" in one.user.tree().values()
