@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KINDS = {"file": Kind.FILE, "dir": Kind.DIR, "link": Kind.LINK}
 DEEPEST = 250
 """Directories deeper than this are named as trouble and left alone: no path of a real system call may grow without end."""
+SLICE = 1000
+"""New files after which a look in slices is over."""
 WHOLE_SECOND = 1_000_000_000
 """Nanoseconds. A time of whole seconds was set by a program, as tar does, and says little: the file is read to be sure."""
 
@@ -27,13 +29,15 @@ WHOLE_SECOND = 1_000_000_000
 class Seen:
     """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
     before and after, keys that are ignored from now on, directories that were not where they should be, but nobody said so
-    yet: they are to be looked at in a moment; and paths that could not be looked at: once more, later and later."""
+    yet: they are to be looked at in a moment; paths that could not be looked at: once more, later and later; and directories
+    that a look in slices has left for the next one."""
 
     touched: set[str] = field(default_factory=set)
     placed: list[tuple[str, Entry | None, Entry | None]] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
     later: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    left: list[str] = field(default_factory=list)
 
 
 def set_adrift(tree: Tree) -> list[str]:
@@ -54,10 +58,14 @@ def _has_place(tree: Tree, entry: Entry) -> bool:
 
 
 class Look:
-    """`below` and `at` look; `end` decides what the news means and puts it into the scanner's tree. To be used once."""
+    """`below` and `at` look; `end` decides what the news means and puts it into the scanner's tree. To be used once.
 
-    def __init__(self, scanner: "Scanner", adrift: Iterable[str] = ()) -> None:
+    Where nothing is known yet nothing can have moved, and the look can be cut into `slices`: new directories are left.
+    """
+
+    def __init__(self, scanner: "Scanner", adrift: Iterable[str] = (), slices: bool = False) -> None:
         self.seen = Seen()
+        self._slices = slices
         self._scanner = scanner
         self._tree = scanner.tree
         self._stats = scanner.stats
@@ -81,7 +89,9 @@ class Look:
 
     def below(self, path: str) -> None:
         """A path and everything below it; "" for all."""
-        if path:
+        if self._slices and len(self._others) >= SLICE:
+            self.seen.left.append(path)
+        elif path:
             self.at(path, deep=True)
         else:
             self._list("", "")
@@ -239,36 +249,38 @@ class Look:
     def _place_directories(self) -> None:
         while self._directories:
             parent, name, stat = self._directories.pop(0)
-            path = self._path(parent, name)
-            if path is None or not self._is_free(parent, name):
-                continue
-            try:
-                names = self._scanner.disk.list(path)
-            except DiskError as error:
-                if not isinstance(error, GoneError):
-                    self._fail(path, error)
-                names = {}
-            self._place_directory(parent, name, stat, set(names))
+            # Of a directory that is not what it was, the look at itself tells.
+            if self._is_directory(parent) and self._is_free(parent, name):
+                self._place_directory(parent, name, self._path(parent, name), stat)
 
-    def _place_directory(self, parent: str, name: str, stat: Stat, names: set[str]) -> None:
-        key = self._moved_directory(stat, names) or self._same_place(parent, name)
+    def _place_directory(self, parent: str, name: str, path: str, stat: Stat) -> None:
+        key = self._moved_directory(path, stat) or self._same_place(parent, name)
         if key is None:
             key = self._scanner.choose_key(parent, name, Kind.DIR)
         self._vanished.pop(key, None)
         self._put_new(Entry(key, parent, name, Kind.DIR), stat)
-        path = self._path(parent, name)
-        if path is not None:
+        if self._slices:
+            self.seen.left.append(path)
+        else:
             self._list(key, path)
 
-    def _moved_directory(self, stat: Stat, names: set[str]) -> str | None:
+    def _moved_directory(self, path: str, stat: Stat) -> str | None:
         for key in self._gone_keys():
             old, entry = self._stats.get(key), self._tree.get(key)
             if old is None or entry is None or entry.kind is not Kind.DIR or old.inode != stat.inode:
                 continue
             inside = {child.name for k in self._tree.children(key) if (child := self._tree.get(k)) is not None}
-            if inside & names or not inside:
+            if not inside or not inside.isdisjoint(self._names(path)):
                 return key
         return None
+
+    def _names(self, path: str) -> Iterable[str]:
+        try:
+            return self._scanner.disk.list(path)
+        except DiskError as error:
+            if not isinstance(error, GoneError):
+                self._fail(path, error)
+            return ()
 
     def _same_place(self, parent: str, name: str) -> str | None:
         """A directory made again where one was: the same entry, whatever its inode."""
@@ -282,32 +294,33 @@ class Look:
         if not self._others:
             return
         gone = {old.inode: key for key in self._gone_keys() if (old := self._stats.get(key)) is not None}
+        parents = {parent: self._is_directory(parent) for parent in {parent for parent, _, _ in self._others}}
         for parent, name, stat in self._others:
-            path = self._path(parent, name)
-            if path is None or not self._is_free(parent, name):
+            if not parents[parent] or not self._is_free(parent, name):
                 continue
-            kind, key = KINDS[stat.kind], gone.get(stat.inode)
-            entry = self._tree.get(key) if key is not None else None
-            if key is not None and entry is not None and entry.kind is kind and stat.same(self._stats[key]):
-                self._vanished.pop(key, None)
-                gone.pop(stat.inode)
-                sure = key not in self._scanner.young and stat.mtime % WHOLE_SECOND != 0
-                moved = replace(entry, parent=parent, name=name, content=entry.content if sure else None)
-            else:
-                key = self._scanner.choose_key(parent, name, kind)
-                moved = Entry(key, parent, name, kind)
-            if kind is Kind.FILE:
-                moved = replace(moved, exec=stat.exec)
-            elif target := self._target(key, path, stat) or moved.target:
-                moved = replace(moved, target=target)
-            else:
-                continue
-            self._put_new(moved, stat)
+            kind = KINDS[stat.kind]
+            entry = self._moved(gone, kind, stat)
+            key = entry.key if entry is not None else self._scanner.choose_key(parent, name, kind)
+            content, target = (entry.content, entry.target) if entry is not None else (None, "")
+            if kind is Kind.LINK:
+                target = self._target(key, self._path(parent, name), stat) or target
+            if target or kind is Kind.FILE:
+                self._put_new(Entry(key, parent, name, kind, content, stat.exec and kind is Kind.FILE, target), stat)
+
+    def _moved(self, gone: dict[int, str], kind: Kind, stat: Stat) -> Entry | None:
+        """What vanished elsewhere and is here now; without its content if that has to be read to be sure."""
+        key = gone.get(stat.inode)
+        entry = self._tree.get(key) if key is not None else None
+        if key is None or entry is None or entry.kind is not kind or not stat.same(self._stats[key]):
+            return None
+        self._vanished.pop(key, None)
+        gone.pop(stat.inode)
+        sure = key not in self._scanner.young and stat.mtime % WHOLE_SECOND != 0
+        return entry if sure else replace(entry, content=None)
 
     def _is_free(self, parent: str, name: str) -> bool:
-        """Whether something can be placed here. Two hints can lead to one place; and of a directory that is not what it was,
-        the look at itself tells."""
-        return self._is_directory(parent) and all(key in self._vanished for key in self._tree.at(parent, name))
+        """Whether something can be placed here. Two hints can lead to one place."""
+        return all(key in self._vanished for key in self._tree.at(parent, name))
 
     def _put_new(self, entry: Entry, stat: Stat) -> None:
         self.seen.placed.append((entry.key, self._tree.get(entry.key), entry))
@@ -335,10 +348,8 @@ class Look:
             self.seen.placed.append((gone, self._tree.get(gone), None))
             self._scanner.gone(gone)
 
-    def _path(self, parent: str, name: str) -> str | None:
+    def _path(self, parent: str, name: str) -> str:
         above = self._tree.path(parent)
-        if above is None:
-            return None
         return f"{above}/{name}" if above else name
 
     def _clear(self, path: str) -> None:

@@ -26,19 +26,25 @@ class Scanner:
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
         self._fresh = True
+        self.first = False
+        """Whether the first look at a folder of which nothing was known is not over."""
         self.disk = disk
         self.ignored = ignored
         self.choose_key = choose_key
 
     def look(self, paths: Iterable[str], below: Iterable[str] = ()) -> Seen:
-        """Look at single paths, and at everything below directories ("" for all)."""
-        look = Look(self, set_adrift(self.tree) if self._fresh else ())
+        """Look at single paths, and at everything below directories ("" for all). The first look at a folder of which nothing is
+        known comes in slices: what is `left` of it is to be looked below next."""
+        self.first |= self._fresh and not len(self.tree)
+        look = Look(self, set_adrift(self.tree) if self._fresh else (), self.first)
         self._fresh = False
         for path in below:
             look.below(path)
         for path in paths:
             look.at(path)
-        return look.end()
+        seen = look.end()
+        self.first &= bool(seen.left)
+        return seen
 
     def looked_into(self, key: str, stat: Stat) -> None:
         """What this holds is known, as of this stat."""

@@ -271,6 +271,8 @@ class Engine:
         return len(self.sender.pending) > 4 * self.channel.room() + BATCH
 
     def _plan(self, now: float) -> None:
+        if self.local.scanner.first and len(self.record.remote) > len(self.record.base):
+            return  # what the server has may be here already
         if self.agenda.keys:
             self._plan_keys(now)
         elif self.waiting and self._moved_on:

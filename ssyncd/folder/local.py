@@ -126,6 +126,8 @@ class Local:
             below.append("")
             self._agenda.touch_all(self.record.remote)
         seen = self.scanner.look(paths, below)
+        for path in seen.left:
+            self._agenda.look_below(path, "start")
         self.record.looked(seen.touched)
         self._agenda.touch_all(key for key in seen.touched if not self.is_new(key))
         for key, before, after in seen.placed:

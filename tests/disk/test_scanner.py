@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ssyncd.disk import look
 from ssyncd.disk.memory import MemoryDisk
 from ssyncd.disk.scanner import Scanner
 from ssyncd.planner.tree import Content, Kind, Tree
@@ -249,3 +250,21 @@ def test_entries_that_a_crash_left_at_one_place_are_each_recognized_where_they_a
     again.look((), ("",))
     assert [folder.key(path) for path in ("a", "b", "x", "x/y")] == [a, b, x, y]
     assert folder.tree == folder.on_disk
+
+
+def test_the_first_look_comes_in_slices(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "SLICE", 2)
+    for path in ("x", "x/in", "y", "z"):
+        folder.user.make_dir(path)
+    for path in ("x/1", "x/2", "x/in/3", "y/4", "z/5"):
+        folder.user.write(path, b"")
+    scanner = Scanner(folder.disk, Tree(), lambda path, is_dir: False, folder._choose_key)
+    left, sizes = [""], []
+    while left:
+        left = scanner.look((), left).left
+        sizes.append(len(scanner.tree))
+        assert scanner.first == bool(left)
+    folder.scanner = scanner
+    assert folder.tree == folder.on_disk
+    assert len(sizes) > 2
+    assert scanner.look((), [""]).left == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ssyncd.disk import look
 from tests.simulation.world import World
 
 
@@ -62,3 +63,22 @@ def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_re
     world.settle()
     assert one.user.tree() == two.user.tree()
     assert b"never made durable by who wrote it" in one.user.tree().values()
+
+
+def test_what_the_server_has_waits_for_the_first_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes in slices: what is not seen yet may be here all the same."""
+    monkeypatch.setattr(look, "SLICE", 1)
+    one, _ = world.machines
+    for path in "abcdefghijklmnop":
+        one.user.make_dir(path)
+        one.user.write(f"{path}/f", path.encode())
+    world.settle()
+    three = world.add_machine()
+    for path in "abcdefghijklmnop":
+        three.user.make_dir(path)
+        three.user.write(f"{path}/f", path.encode())
+    staged: list[str] = []
+    monkeypatch.setattr(three.disk, "stage", lambda tag, resume=False: staged.append(tag))
+    world.settle()
+    assert three.user.tree() == one.user.tree()
+    assert not staged
