@@ -77,6 +77,7 @@ def test_what_the_server_has_waits_for_the_first_look(world: World, monkeypatch:
     for path in "abcdefghijklmnop":
         three.user.make_dir(path)
         three.user.write(f"{path}/f", path.encode())
+    three.watcher.drop()  # all of it was there before
     staged: list[str] = []
     monkeypatch.setattr(three.disk, "stage", lambda tag, resume=False: staged.append(tag))
     world.settle()
