@@ -52,6 +52,8 @@ REFUSALS = {
     401: "the server does not allow it",
     413: "it is larger than the server accepts",
 }
+MUCH = 100
+"""Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
 LONG_REFUSAL = 300.0
 AGAIN = 5.0
 """Seconds until a connection that was of no use is made anew."""
@@ -87,6 +89,7 @@ class Engine:
         self.last_error = ""
         self.waiting: dict[str, str] = {}
         self.channel = Channel(init, record, whole=WHOLE, window=window)
+        self.channel.knows_much = lambda: len(record.local) >= MUCH
         bodies = Bodies()
         self.local = Local(record, edge.disk, edge.transfers, bodies, self.agenda, settings)
         self.remote = Remote(record, bodies, self.agenda)

@@ -284,7 +284,7 @@ class Folder:
         transfers = Transfers(disk, store, self.settings.device, self._deliver_all, self.settings.workers)
         connection = WebSocketConnection(self.account.socket, trust=Trust(self.settings.ca_file))
         edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16), boot=system.boot())
-        engine = Engine(self.settings, edge, record, self._init(record), extensions.window)
+        engine = Engine(self.settings, edge, record, self._init(record, extensions), extensions.window)
         watcher = DiskWatcher(self.settings.path)
         lineage = Lineage(disk, record, edge.random_key, edge.clock)
         try:
@@ -315,11 +315,11 @@ class Folder:
             transfers.stop()
             engine.supply.clear()
 
-    def _init(self, record: Record) -> Init:
+    def _init(self, record: Record, extensions: Extensions) -> Init:
         client = record.meta.get("client") or f"ssyncd-{secrets.token_hex(16)}"
         record.set_meta("client", client)
         bucket = bucket_name(self.settings.name)
-        return Init(bucket, self.account.token, self.account.app, client, version=__version__)
+        return Init(bucket, self.account.token, self.account.app, client, version=__version__, lean=extensions.lean)
 
     def _deliver(self, happening: Any) -> None:
         if isinstance(happening, Received):

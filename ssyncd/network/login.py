@@ -72,6 +72,7 @@ class Extensions:
     request_limit: int = 0
     window: int = PLAIN_WINDOW
     devices: bool = False
+    lean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit
         request_limit=_limit(limits, "request", 0),
         window=_limit(limits, "window", PLAIN_WINDOW),
         devices=value.get("devices") == 1,
+        lean=value.get("lean") == 1,
     )
 
 

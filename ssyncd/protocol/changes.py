@@ -67,6 +67,7 @@ class BadChange:
 @dataclass(frozen=True, slots=True)
 class ServerChange:
     """An accepted change. `diff` is relative to the version before; `source` is None for a new object (and for removals).
+    A modification has no diff where the server says no more than that ours was taken (see `lean`).
 
     On the client's side `op` may be one we do not know, with `version` 0 and `cv` "" if there was none.
     """
@@ -160,7 +161,7 @@ def parse_server_change(change: Any) -> ServerChange | ChangeError:
     if op not in (MODIFY, REMOVE):
         version = max(0, integer(fields.get("ev"), 0))
         return ServerChange(client, key, op[:40], ccids, None, None, version, cv)
-    if not cv or (op == MODIFY and not isinstance(diff, dict)):
+    if not cv or (op == MODIFY and "v" in fields and not isinstance(diff, dict)):
         raise ProtocolError(f"a malformed change of {key[:80]!r}")
     diff = diff if op == MODIFY else None
     return ServerChange(client, key, op, ccids, diff, source_of(fields), version_of(fields, "ev"), cv)

@@ -17,6 +17,7 @@ from ssyncd.protocol.events import CaughtUp, Event, Indexed, Reset, VersionArriv
 from ssyncd.protocol.flight import Flight
 from ssyncd.protocol.ghosts import GhostStore, Sent
 from ssyncd.protocol.intake import Intake
+from ssyncd.protocol.lean import lean_diff
 from ssyncd.protocol.messages import (
     MODIFY,
     REMOVE,
@@ -56,6 +57,7 @@ class State(Enum):
 class _Listing:
     """An index on its way: the keys it named, the cv to go on from, and the changes that came meanwhile."""
 
+    lean: bool = False
     keys: set[str] = field(default_factory=set)
     current: str | None = None
     mark: str = ""
@@ -84,8 +86,11 @@ class Channel:
         self._init = init
         self._store = store
         self._number = number
+        self._whole = whole
         self._window = window
         self._page = page
+        self.knows_much: Callable[[], bool] = lambda: False
+        """Whether the owner has so much of what an index tells that it should be lean."""
         self._out: list[str] = []
         self._flight = Flight(store, whole, self._say)
         self._intake = Intake(store, self._flight, whole, self._say)
@@ -163,7 +168,8 @@ class Channel:
             raise ValueError(f"{key[:80]!r} cannot be submitted: it is busy or no key, or there is no room")
         change = ClientChange(key, REMOVE if diff is None else MODIFY, ccid, source, diff)
         self._say(change)
-        self._flight.add(Sent(ccid, key, source, change if keep else None))
+        kept = lean_diff(diff, self._whole) if diff is not None and self._init.lean else None
+        self._flight.add(Sent(ccid, key, source, change if keep else None, kept))
 
     def retry(self) -> None:
         """Send the delayed changes again, with their ccids."""
@@ -229,8 +235,11 @@ class Channel:
 
     def _start_index(self) -> None:
         self.state = State.INDEXING
-        self._listing = _Listing()
-        self._say(IndexRequest(data=True, limit=self._page))
+        self._listing = _Listing(lean=self._init.lean and self.knows_much())
+        self._ask_page("")
+
+    def _ask_page(self, mark: str) -> None:
+        self._say(IndexRequest(data=True, mark=mark, limit=self._page, lean=self._listing.lean))
 
     def _receive_page(self, page: IndexPage, events: list[Event]) -> None:
         listing = self._listing
@@ -248,7 +257,7 @@ class Channel:
             self._finish_index(listing, events)
         else:
             listing.mark = page.mark
-            self._say(IndexRequest(data=True, mark=page.mark, limit=self._page))
+            self._ask_page(page.mark)
 
     def _finish_index(self, listing: _Listing, events: list[Event]) -> None:
         # What changed meanwhile may have jumped from a later page to one that was read already.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from ssyncd.errors import ApplyError
 from ssyncd.protocol import jsondiff
@@ -61,6 +62,10 @@ class Flight:
                 self._forget(sent)
                 return sent
         return None
+
+    def diff(self, ccids: Iterable[str]) -> dict[str, Any] | None:
+        """Of one of ours with one of these ccids, what was kept of its diff."""
+        return next((sent.diff for ccid in ccids if (sent := self._by_ccid.get(ccid)) is not None), None)
 
     def settle(self, ccids: Iterable[str], events: list[Event]) -> None:
         """Our change came, but its version was in the store before it."""

@@ -22,12 +22,14 @@ class Ghost:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A change of ours without an answer yet. `change` None: its payload was not kept, it cannot be sent again."""
+    """A change of ours without an answer yet. `change` None: its payload was not kept, it cannot be sent again. `diff` is what
+    of it is needed to know the object that it makes, if the server will not say."""
 
     ccid: str
     key: str
     source: int | None
     change: ClientChange | None
+    diff: dict[str, Any] | None = None
 
 
 class GhostStore(Protocol):

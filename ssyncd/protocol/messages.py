@@ -111,7 +111,7 @@ def parse_frame(text: str) -> Frame:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2)."""
+    """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`."""
 
     bucket: str
     token: str
@@ -121,9 +121,10 @@ class Init:
     library: str = "ssyncd"
     version: str = ""
     command: str = ""
+    lean: bool = False
 
     def text(self, channel: int) -> str:
-        fields = {
+        fields: dict[str, str | bool] = {
             "name": self.bucket,
             "token": self.token,
             "app_id": self.app,
@@ -134,6 +135,8 @@ class Init:
         }
         if self.command:
             fields["cmd"] = self.command
+        if self.lean:
+            fields["lean"] = True
         return f"{channel}:init:{encoded_json(fields)}"
 
     @classmethod
@@ -148,6 +151,7 @@ class Init:
             library=loose_text(fields.get("library")),
             version=loose_text(fields.get("version")),
             command=loose_text(fields.get("cmd")),
+            lean=fields.get("lean") is True,
         )
 
     @property
@@ -203,21 +207,23 @@ def _is_json(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class IndexRequest:
-    """`i:DATA:MARK:OFFSET:LIMIT`; `offset` is unused by all, `limit` None leaves it to the server."""
+    """`i:DATA:MARK:OFFSET:LIMIT`; `offset` is unused by all, `limit` None leaves it to the server; `lean` data: see `lean`."""
 
     data: bool = False
     mark: str = ""
     limit: int | None = None
     offset: str = ""
+    lean: bool = False
 
     def text(self, channel: int) -> str:
-        return f"{channel}:i:{'1' if self.data else ''}:{self.mark}:{self.offset}:{self.limit or ''}"
+        data = "lean" if self.lean else "1" if self.data else ""
+        return f"{channel}:i:{data}:{self.mark}:{self.offset}:{self.limit or ''}"
 
     @classmethod
     def parse(cls, argument: str) -> "IndexRequest":
         data, mark, offset, limit = [*argument.split(":", 3), "", "", ""][:4]
         digits = limit.isascii() and limit.isdigit() and len(limit) <= 9
-        return cls(data == "1", mark, (int(limit) or None) if digits else None, offset)
+        return cls(data in ("1", "lean"), mark, (int(limit) or None) if digits else None, offset, data == "lean")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ NOTHING = Object(0, False, lambda _version: None)
 class Accepted:
     """The version a change makes. `source` and `diff` are what the log says: both None in a creation, `diff` None in a removal.
 
-    `data` None: removed. `encoded` is the JSON of the data.
+    `data` None: removed. `encoded` is the JSON of the data. `as_sent`: it is the author's diff that made it, and no other.
     """
 
     version: int
@@ -53,6 +53,7 @@ class Accepted:
     diff: Mapping[str, Any] | None
     data: Data | None
     encoded: bytes | None
+    as_sent: bool = False
 
 
 class _RefusedError(ProtocolError):
@@ -86,15 +87,15 @@ def _remove(change: ClientChange, known: Object) -> Accepted:
 
 def _create(change: ClientChange, known: Object, limit: int) -> Accepted:
     """Step 4. Versions of a removed object count on, since Node caches history by key and version."""
-    whole = _whole(change)
+    whole, by_diff = _whole(change), False
     if change.source is not None:
         # An edit of what is gone makes it again only if it says what the whole is.
         if whole is None:
             raise _RefusedError(MISSING)
         data: Data = whole
     else:
-        data, _ = _intended(change.diff, whole, {}, {})
-    return Accepted(known.version + 1, None, None, data, _encoded(data, limit))
+        data, by_diff = _intended(change.diff, whole, {}, {})
+    return Accepted(known.version + 1, None, None, data, _encoded(data, limit), by_diff)
 
 
 def _modify(change: ClientChange, known: Object, limit: int) -> Accepted:
@@ -112,7 +113,8 @@ def _modify(change: ClientChange, known: Object, limit: int) -> Accepted:
         raise _RefusedError(NO_EFFECT)
     encoded = _encoded(data, limit)
     as_sent = by_diff and base is current and change.diff is not None and relayable(change.diff, current)
-    return Accepted(known.version + 1, known.version, change.diff if as_sent else diff(current, data), data, encoded)
+    told = change.diff if as_sent else diff(current, data)
+    return Accepted(known.version + 1, known.version, told, data, encoded, as_sent)
 
 
 def _held(known: Object) -> Data:

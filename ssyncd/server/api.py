@@ -55,4 +55,5 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    return as_json({"app": app.id, "server": f"ssyncd/{__version__}", "chunks": 1, "devices": 1, "limits": limits})
+    offers = {"chunks": 1, "devices": 1, "lean": 1}
+    return as_json({"app": app.id, "server": f"ssyncd/{__version__}", **offers, "limits": limits})

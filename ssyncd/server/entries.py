@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from ssyncd.protocol.encoding import dumps_stored, loads
+from ssyncd.server.acceptance import Accepted
 from ssyncd.server.positions import Positions
 from ssyncd.server.storage.base import Row
 
 
 class Entry(NamedTuple):
-    """An accepted change as channels get it; `text` is one element of a `c` list."""
+    """An accepted change as channels get it; `text` is one element of a `c` list. `bare` is it without the diff, for an
+    author who needs no more; "" if all have to hear what became of it."""
 
     position: int
     bucket: int
@@ -20,21 +20,29 @@ class Entry(NamedTuple):
     client: str
     removed: bool
     text: bytes
+    bare: bytes = b""
 
 
-def encode(row: Row, positions: Positions, data: Mapping[str, Any] | None = None) -> Entry:
-    """As clients get it. `data`, for a creation, spares reading it from the row."""
+def encode(row: Row, positions: Positions, accepted: Accepted | None = None) -> Entry:
+    """As clients get it. `accepted`, of what was stored just now, spares reading it from the row."""
     element: dict[str, Any] = {"clientid": row.client, "id": row.key, "o": "M" if row.live else "-"}
+    # No `sv` in a creation: `sv:0` makes Node ask for a version 0 and never apply the change.
     if row.diff is not None:
-        element["v"] = orjson.Fragment(row.diff)
         element["sv"] = row.version - 1
-    elif row.live:
-        # No `sv` in a creation: `sv:0` makes Node ask for a version 0 and never apply the change.
-        element["v"] = creation(loads(row.data or b"{}") if data is None else data)
     element["ev"] = row.version
     element["cv"] = positions.text(row.bucket, row.position)
     element["ccids"] = [row.ccid]
-    return Entry(row.position, row.bucket, row.key, row.version, row.client, not row.live, dumps_stored(element))
+    bare = text = dumps_stored(element)
+    if row.live:
+        diff = dumps_stored(_creation(row, accepted)) if row.diff is None else row.diff
+        text = b'%b,"v":%b}' % (bare[:-1], diff)
+    told = bare if row.live and accepted is not None and accepted.as_sent else b""
+    return Entry(row.position, row.bucket, row.key, row.version, row.client, not row.live, text, told)
+
+
+def _creation(row: Row, accepted: Accepted | None) -> dict[str, Any]:
+    data = None if accepted is None else accepted.data
+    return creation(loads(row.data or b"{}") if data is None else data)
 
 
 def creation(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ssyncd.protocol.encoding import dumps_stored, loads
+from ssyncd.protocol.lean import lean
 from ssyncd.server.storage.base import ChangeStorage, Listed
 
 DEFAULT_LIMIT = 100
@@ -48,20 +50,24 @@ class PageAnswer:
     listed: list[Listed]
     mark: Mark | None
 
-    def json(self, current: str, *, count: bool = False) -> bytes:
-        index = b",".join(map(_encoded, self.listed))
+    def json(self, current: str, *, count: bool = False, slim: bool = False) -> bytes:
+        index = b",".join(map(_encoded_lean if slim else _encoded, self.listed))
         counted = b',"count":%d' % len(self.listed) if count else b""
         mark = b"" if self.mark is None else b',"mark":"%b"' % str(self.mark).encode()
         return b'{"current":"%b","index":[%b]%b%b}' % (current.encode(), index, counted, mark)
 
-    def message(self, channel: int, current: str) -> bytes:
-        return b"%d:i:%b" % (channel, self.json(current))
+    def message(self, channel: int, current: str, slim: bool = False) -> bytes:
+        return b"%d:i:%b" % (channel, self.json(current, slim=slim))
 
 
 def _encoded(one: Listed) -> bytes:
     # Keys are plain ASCII, and data is JSON already.
     data = b"" if one.data is None else b',"d":%b' % one.data
     return b'{"id":"%b","v":%d%b}' % (one.key.encode(), one.version, data)
+
+
+def _encoded_lean(one: Listed) -> bytes:
+    return _encoded(one if one.data is None else one._replace(data=dumps_stored(lean(loads(one.data)))))
 
 
 def read_page(storage: ChangeStorage, page: Page) -> PageAnswer:

@@ -10,6 +10,7 @@ import re
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from aiohttp import WSMsgType, web
@@ -163,6 +164,8 @@ class Session:
             self._answer(token.text(number).encode())
             return
         bucket = await self._services.bucket(token, init.bucket)
+        if self._services.settings.plain:
+            init = replace(init, lean=False)
         channel = self._channels[number] = Channel(number, init, token, bucket, self._wake.set)
         channel.join(self._services.hub)
         self._answer(Authorized(token.user_name).text(number).encode())
@@ -226,7 +229,7 @@ class Session:
         # Own acknowledgements that paging let go come before the page.
         self._answer_private(channel)
         current = self._services.writer.positions.text(channel.bucket, at)
-        self._answer(page.message(channel.number, current))
+        self._answer(page.message(channel.number, current, request.lean and channel.init.lean))
         if page.mark is None and channel.state is State.PAGING and channel.position == at:
             channel.go_live(at, due=False)
         self._wake.set()
@@ -300,7 +303,8 @@ class Session:
         if channel.state is State.LIVE:
             owed = channel.due
             channel.told(entries)
-        elements = [entry.text for entry in entries]
+        author = channel.init.client if channel.init.lean else None
+        elements = [entry.bare or entry.text if entry.client == author else entry.text for entry in entries]
         if not elements:
             # The log first, then what is for this channel alone.
             elements, channel.private = channel.private, []

@@ -252,7 +252,7 @@ class _Work:
             accepted.encoded,
             self._at,
         )
-        entry = encode(row, self._positions, accepted.data)
+        entry = encode(row, self._positions, accepted)
         self._heads[submission.bucket, change.key] = Head(accepted.version, live, position, accepted.encoded)
         if accepted.data is not None:
             self._fresh[submission.bucket, change.key, accepted.version] = accepted.data

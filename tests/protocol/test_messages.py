@@ -269,7 +269,7 @@ def test_nonsense_of_a_client_is_a_protocol_error(text):
         "0:c:5",
         "0:c:[5]",
         '0:c:[{"o":"M"}]',
-        '0:c:[{"id":"k","o":"M","ev":1,"cv":"c"}]',
+        '0:c:[{"id":"k","o":"M","v":1,"ev":1,"cv":"c"}]',
         '0:c:[{"id":"k","o":"M","v":{},"cv":"c"}]',
         '0:c:[{"id":"k","o":"M","v":{},"ev":1}]',
         '0:c:[{"id":"k","o":"M","v":{},"ev":0,"cv":"c"}]',

@@ -58,6 +58,7 @@ class Machine:
         self.server = server
         self._stored = stored
         self._ids = Random(f"{name} {seed}")
+        self._lean = Random(f"lean {name} {seed}").randrange(3)
         self.disk = MemoryDisk(f"folder of {name}", time.stamp)
         self.user = self.disk.user
         self.database = Database(":memory:")
@@ -94,8 +95,9 @@ class Machine:
             Clock(self.time.monotonic, self.time.wall),
             f"boot {self._boots}",
         )
-        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}")
+        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}", lean=self._lean > 0)
         self.engine = Engine(settings, edge, self.record, init, 100)
+        self.engine.channel.knows_much = lambda: self._lean > 1
         self.watcher = MemoryWatcher(self.disk, auto=False)
         recover(self.disk, self.record)
         self.watcher.start(lambda hints: self.inbox.append(list(hints)))

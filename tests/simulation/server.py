@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 from aiohttp import WSMessage, WSMsgType
 
 from ssyncd.server.hub import Hub
 from ssyncd.server.session import Session
+from ssyncd.server.settings import ServerSettings
 from ssyncd.server.storage.base import Token
 from ssyncd.server.storage.memory import MemoryChanges
 from ssyncd.server.writer import Group, Writer
@@ -65,6 +67,7 @@ class Core:
     """The part of `server.services.Services` that a session uses, without its threads."""
 
     def __init__(self, storage: Storage, now: Callable[[], float]) -> None:
+        self.settings = ServerSettings(Path("nowhere"))
         self.storage = storage
         self.hub = Hub(storage)
         self.writer = Writer(storage, self._publish, object_limit=OBJECT_LIMIT, now=now)
