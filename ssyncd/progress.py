@@ -8,12 +8,14 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from typing import TYPE_CHECKING
 
 from ssyncd.status import FolderStatus, Phase
 from ssyncd.wording import many, shown, size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
 
 LINE_SECONDS = 10.0  # between progress lines in a log
 SHORT_SECONDS = 2.0  # work shorter than this leaves no line
@@ -102,13 +104,15 @@ class _Work:
 
     since: float
     total: int = 0
-    task: TaskID | None = None
+    task: "TaskID | None" = None
 
 
 class Bars:
     """Log lines, and a bar per folder as long as its work lasts."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._lines = LogLines(math.inf)
         # Guards everything below; owned by this object.
         self._lock = threading.Lock()
@@ -157,7 +161,7 @@ class Bars:
 class ConsoleHandler(logging.Handler):
     """Log lines above the bars."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
         super().__init__()
         self._console = console
         self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

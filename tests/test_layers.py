@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wording": set(),
     "log": set(),
     "notify": set(),
+    "tuning": set(),
     # think
     "protocol": {"protocol", "errors"},
     "content": {"content", "planner.tree", "errors"},
@@ -54,11 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "commands", "config", "control", "daemon", "embedded", "folder", "installation", "log", "network.login", "notify",
         "oneshot", "places", "progress", "server", "service", "serving", "status", "wording", "errors",
     },
-    "cli": {"commands", "installation", "places", "wording", "errors", "__version__"},
+    "cli": {"commands", "installation", "places", "tuning", "wording", "errors", "__version__"},
     "__main__": {"cli"},
     "__init__": {"bucket", "shared", "errors"},
     # the other program
-    "server": {"server", "protocol", "content", "errors", "__version__"},
+    "server": {"server", "protocol", "content", "tuning", "errors", "__version__"},
 }  # fmt: skip
 
 THINKING = ("protocol", "content", "planner")

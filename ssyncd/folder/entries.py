@@ -3,6 +3,7 @@
 Every member is replaced whole (`r`), never patched as text: two machines that rename one file must not end with a mixture.
 """
 
+import re
 from typing import Any
 
 from ssyncd.content.body import Body, parse_facts, to_json
@@ -12,7 +13,7 @@ from ssyncd.planner.tree import Content, Entry, Kind
 
 WHOLE = frozenset({"content"})
 """Members of which our ghosts keep only a part."""
-_HEX = frozenset("0123456789abcdef")
+_is_key = re.compile("[0-9a-f]{32}").fullmatch
 _KINDS = {kind.value: kind for kind in Kind}
 MAX_TARGET = 4095
 
@@ -58,7 +59,7 @@ def to_entry(key: str, data: dict[str, Any]) -> Entry:
 
 
 def is_key(text: str) -> bool:
-    return len(text) == 32 and _HEX.issuperset(text)
+    return _is_key(text) is not None
 
 
 def _parse_target(target: object) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat
@@ -15,7 +14,7 @@ from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.exclusion import IGNORE_FILE, Exclusion
 from ssyncd.folder.record import SURE, Record
 from ssyncd.folder.settings import Clock, FolderSettings
-from ssyncd.planner.tree import Content, Kind, birth_key
+from ssyncd.planner.tree import Content, Entry, Kind, birth_key
 from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small
 
 log = logging.getLogger(__name__)
@@ -274,7 +273,7 @@ class Local:
         self._bodies.add(content.hash, body)
         if body.chunks:
             self.record.set_chunks(content.hash, pack_rows(body.chunks))
-        self.record.local.put(replace(entry, content=content))
+        self.record.local.put(Entry(key, entry.parent, entry.name, entry.kind, content, entry.exec))
         self.record.looked([key])
         self._agenda.touch(key)
 

@@ -240,7 +240,7 @@ class Record:
         the next time."""
         if now and (self._writes or self._base_touched):
             self.set_meta("seen", str(now))
-        for key in filter(is_key, self._base_touched):
+        for key in self._base_touched:
             self._writes.base[key] = self._base_row(key)
         self._base_touched.clear()
         if self._writes:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-
-from pathspec import GitIgnoreSpec
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+from typing import TYPE_CHECKING
 
 from ssyncd.planner.names import OURS
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".ssyncdignore"
 
@@ -64,7 +65,12 @@ class Ignore:
             return self._spec.match_file(f"{path}/" if is_dir else path)
         return name[:1] in _SUSPECT and _BUILT_IN_NAME(name) is not None
 
-    def _compile(self, lines: Iterable[str]) -> GitIgnoreSpec | None:
+    def _compile(self, lines: Iterable[str]) -> "GitIgnoreSpec | None":
+        if not (lines := list(lines)):
+            return None  # as for most folders, which need not wait for the library
+        from pathspec import GitIgnoreSpec
+        from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
         patterns, problems = [], []
         for number, line in enumerate(lines, 1):
             try:

@@ -86,15 +86,16 @@ def source_of(ghost: Ghost | None) -> int | None:
     return None if ghost is None or ghost.data is None else ghost.version
 
 
-def advance(ghost: Ghost | None, change: ServerChange, whole: frozenset[str]) -> Ghost | None:
-    """The ghost after a change newer than it; None if that cannot be told and the version must be fetched.
+def advance(
+    ghost: Ghost | None, change: ServerChange, diff: dict[str, Any] | None, whole: frozenset[str]
+) -> Ghost | None:
+    """The ghost after a change newer than it, with this diff; None if it cannot be told and the version must be fetched.
 
     `whole` names members that the ghost may hold only in part: only `+ - r` can be applied to them.
     """
     if change.op == REMOVE:
         # Whatever came between: it is gone now.
         return Ghost(change.version, None)
-    diff = change.diff
     if change.op != MODIFY or diff is None:
         return None
     if change.source != source_of(ghost):

@@ -1,7 +1,7 @@
 """What comes in for the ghosts of a bucket: each version once, in order, and a cursor that never runs ahead of them."""
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ssyncd.protocol.events import Event, Updated
 from ssyncd.protocol.flight import Flight
@@ -117,9 +117,8 @@ class Intake:
         if ghost is not None and change.version <= ghost.version:
             self._flight.settle(change.ccids, events)
             return
-        if change.diff is None and change.op == MODIFY:
-            change = replace(change, diff=self._flight.diff(change.ccids))
-        after = advance(ghost, change, self._whole)
+        diff = self._flight.diff(change.ccids) if change.diff is None and change.op == MODIFY else change.diff
+        after = advance(ghost, change, diff, self._whole)
         if after is not None:
             self._put(change.key, ghost, after, change, events)
         elif change.version:

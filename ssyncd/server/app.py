@@ -26,7 +26,7 @@ from ssyncd.server.storage.base import Retention
 from ssyncd.server.storage.opening import open_database
 from ssyncd.server.storage.sqlite import SqliteChanges
 from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
-from ssyncd.server.tuning import keep_memory, rare_collections
+from ssyncd.tuning import keep_memory, rare_collections
 
 __all__ = ["Server", "ServerSettings", "serve"]
 

@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from ssyncd.server.tuning import COLLECT_AFTER, keep_memory, rare_collections
+from ssyncd.tuning import COLLECT_AFTER, keep_memory, rare_collections
 
 
 def test_collections_are_rare_for_the_time_of_the_block_only() -> None:
