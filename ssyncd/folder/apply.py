@@ -287,7 +287,8 @@ class Applier:
         for key in (*self.record.local.below(step.key), step.key):
             before = self.record.local.get(key)
             self.local.scanner.gone(key)
-            self.agenda.touch(key)
+            if key != step.key or key in self.record.remote:
+                self.agenda.touch(key)
             touch_around(self.agenda, self.record, key, before)
         self._based(step.key, entry)
 

@@ -5,6 +5,7 @@ a simulation) calls them one after another.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ from ssyncd.folder.apply import Applier, step_key
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.doubts import Doubts
 from ssyncd.folder.entries import WHOLE
-from ssyncd.folder.holds import GATHER, Holds
+from ssyncd.folder.holds import Holds
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import tag
 from ssyncd.folder.overtaken import Overtaken
@@ -151,6 +152,7 @@ class Engine:
         StateCorruptError: what it remembers is."""
         now = self.edge.clock.monotonic()
         self.agenda.due(now)
+        self.agenda.touch_all(self.holds.take_due(now))
         if self._again_at is not None and self._again_at <= now:
             self._again_at = None
             self.edge.connection.reconnect()
@@ -282,7 +284,7 @@ class Engine:
             # What they wait for may have come to pass.
             self._moved_on = False
             self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
-        elif not self.local.unread and self.agenda.next is None and self._all_sent():
+        elif not self.local.unread and self.agenda.next is None and self.holds.due == math.inf and self._all_sent():
             self.holds.settle()
 
     def _plan_keys(self, now: float) -> None:
@@ -292,8 +294,7 @@ class Engine:
         for key in keys:
             self.waiting.pop(key, None)
         self.waiting.update(made.waiting)
-        for key in self.holds.check(made, now):
-            self.agenda.at(now + GATHER, key)
+        self.holds.check(made, now)
         for key in made.agreed:
             self.record.agree(key)
             self.agenda.succeeded(key)
@@ -365,7 +366,8 @@ class Engine:
         if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
             return 0.0
         times = [time for time in (self.agenda.next, self._again_at) if time is not None]
-        return max(0.0, min(times) - self.edge.clock.monotonic()) if times else None
+        next = min([*times, self.holds.due])
+        return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 
 
 class _Busy:

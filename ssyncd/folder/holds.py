@@ -1,5 +1,7 @@
 """Plans that wait for the user's word (design section 4, "Holds")."""
 
+import math
+
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import FolderSettings
 from ssyncd.planner.plan import Make, Move, Plan, Remove, Send, SendDelete, Step
@@ -29,6 +31,7 @@ class _Burst:
         self.done: set[str] = set()
         self._first = 0.0
         self._latest = float("-inf")
+        self._due = math.inf
 
     def end_if_calm(self, now: float) -> None:
         if now - self._latest > CALM:
@@ -40,7 +43,19 @@ class _Burst:
             self._first = self._first if self.gathered else now
             self._latest = now
             self.gathered |= keys
+            self._due = min(now + GATHER, self._first + LONGEST)
         return now - self._latest < GATHER and now - self._first < LONGEST
+
+    @property
+    def due(self) -> float:
+        """When those that are gathered are to be planned again."""
+        return self._due if self.gathered else math.inf
+
+    def take_due(self, now: float) -> set[str]:
+        if self.due > now:
+            return set()
+        self._due = now + GATHER
+        return self.gathered
 
     @property
     def waiting(self) -> set[str]:
@@ -66,32 +81,46 @@ class Holds:
     def keys(self) -> set[str]:
         return self._bursts[HERE].held | self._bursts[EVERYWHERE].held
 
-    def check(self, plan: Plan, now: float) -> set[str]:
-        """Leave out of the plan what has to wait. Returns the keys to be planned again after `GATHER` seconds."""
+    @property
+    def due(self) -> float:
+        """When there will be something to take."""
+        return min(burst.due for burst in self._bursts.values())
+
+    def take_due(self, now: float) -> set[str]:
+        """The keys whose deletions no others have followed: they are to be planned again."""
+        return set().union(*(burst.take_due(now) for burst in self._bursts.values()))
+
+    @property
+    def gathered(self) -> int:
+        """How many deletions wait until their number is known."""
+        return sum(len(burst.gathered) for burst in self._bursts.values())
+
+    def check(self, plan: Plan, now: float) -> None:
+        """Leave out of the plan what has to wait."""
         removed = {step.key for step in plan.steps if isinstance(step, Remove)}
         deleted = {send.key for send in plan.sends if isinstance(send, SendDelete) and not send.repair}
-        again = self._check(HERE, removed, now) | self._check(EVERYWHERE, deleted, now)
+        self._check(HERE, removed, now)
+        self._check(EVERYWHERE, deleted, now)
         here, everywhere = self._bursts[HERE].waiting, self._bursts[EVERYWHERE].waiting
         if here:
             plan.steps = [step for step in plan.steps if not self._must_wait(step, here)]
         if everywhere:
             plan.sends = [send for send in plan.sends if not self._must_wait(send, everywhere)]
-        return again
 
-    def _check(self, where: str, keys: set[str], now: float) -> set[str]:
+    def _check(self, where: str, keys: set[str], now: float) -> None:
         burst, settings, base = self._bursts[where], self._settings, self._record.base
         burst.end_if_calm(now)
         burst.gathered -= self._planned - keys
         # A plan of others brings up what is held already; and what may be done comes again until it is, but counts once.
         keys = keys - burst.held - burst.done
         if not keys:
-            return set()
+            return
         size = len(base) + sum(key not in base for key in burst.done)
         if self._approved or size < settings.hold_least:
             burst.gathered -= keys
-            return set()
+            return
         if burst.gather(keys, now):
-            return keys
+            return
         wanted = len(burst.gathered)
         burst.gathered -= keys
         if self._record.meta.get(f"held_{where}") or held(
@@ -101,7 +130,6 @@ class Holds:
             self._record.set_meta(f"held_{where}", "1")
         else:
             burst.done |= keys
-        return set()
 
     def _must_wait(self, item: Step | Send | SendDelete, waiting: set[str]) -> bool:
         if isinstance(item, Remove | SendDelete):

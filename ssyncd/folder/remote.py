@@ -41,12 +41,18 @@ class Remote:
                 record.place_is_mine(key)
         self._agenda.succeeded(key)
         now = record.remote.get(key)
-        if event.mine is not None and before is None and after is now and now and now.same(record.local.get(key)):
-            record.agree(key)  # made by us, taken as it was, and still so: nothing is left to plan
-            return
-        self._agenda.touch(key)
+        if event.mine is not None and (before is None or after is None) and after is now and self._is_here(key, now):
+            record.agree(key)  # made or deleted by us, taken as it was, and still so: nothing is left to plan
+            if before is None:
+                return
+        else:
+            self._agenda.touch(key)
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
+
+    def _is_here(self, key: str, entry: Entry | None) -> bool:
+        local = self._record.local.get(key)
+        return local is None if entry is None else entry.same(local)
 
     def _recall(self, key: str, before: Entry | None) -> None:
         """What is here without a base, but just as the server had it, was agreed: a crash came before that was recorded."""

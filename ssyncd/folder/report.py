@@ -95,7 +95,7 @@ def waiting_for(engine: Engine) -> int:
     if engine.settings.direction is Direction.PULL:
         count += engine.local.unread
     looks = len(agenda.paths) + len(agenda.below)
-    later = len(engine.local.writing) + sum(1 for _, is_path in agenda.waiting if not is_path)
+    later = len(engine.local.writing) + sum(1 for _, is_path in agenda.waiting if not is_path) + engine.holds.gathered
     return max(count, supply.pending) + looks + later
 
 

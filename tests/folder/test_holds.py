@@ -1,5 +1,6 @@
 """Plans that wait for the user's word: on whole machines, and the counting alone."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -172,11 +173,11 @@ def plan(numbers: range, step: type = SendDelete) -> Plan:
 
 
 def check(held: Holds, made: Plan, now: float) -> tuple[int, int]:
-    """How many are to be planned again in a moment, and how many are left in the plan."""
+    """How many wait for more of them, and how many are left in the plan."""
     keys = {item.key for item in (*made.steps, *made.sends)}  # type: ignore[union-attr]
     held.replanned(keys)
-    again = held.check(made, now)
-    return len(again), len(made.steps) + len(made.sends)
+    held.check(made, now)
+    return held.gathered, len(made.steps) + len(made.sends)
 
 
 @pytest.mark.parametrize("step", [SendDelete, Remove])
@@ -228,7 +229,8 @@ def test_a_small_folder_is_never_held() -> None:
 def test_a_repair_is_no_deletion_of_the_user_s() -> None:
     held = holds(100)
     made = Plan(sends=[SendDelete(f"{number:032x}", repair=True) for number in range(90)])
-    assert held.check(made, 0.0) == set()
+    held.check(made, 0.0)
+    assert not held.gathered
     assert len(made.sends) == 90
 
 
@@ -240,3 +242,17 @@ def test_what_is_planned_again_until_it_is_carried_out_counts_once() -> None:
     assert check(held, plan(range(30)), 2.0) == (0, 30)
     check(held, plan(range(30, 45)), 3.0)
     assert check(held, plan(range(30, 45)), 4.0) == (0, 15), "45 of 100"
+
+
+def test_what_is_gathered_is_due_once_when_no_more_comes() -> None:
+    held, one = holds(100), {f"{0:032x}"}
+    assert (held.due, held.take_due(100.0)) == (math.inf, set())
+    check(held, plan(range(1)), 0.0)
+    assert held.due == GATHER
+    check(held, plan(range(1, 2)), 0.1)
+    assert held.due == 0.1 + GATHER
+    assert held.take_due(0.1 + GATHER / 2) == set()
+    assert held.take_due(0.1 + GATHER) > one
+    assert held.take_due(0.1 + GATHER) == set(), "not again at once if they cannot be planned just now"
+    assert check(held, plan(range(2)), 0.1 + GATHER) == (0, 2)
+    assert held.due == math.inf
