@@ -215,8 +215,9 @@ class Record:
         return (key for key in keys if not (base(key) is local(key) is remote(key)))
 
     def looked(self, keys: Iterable[str]) -> None:
-        """The local entries or stats of these changed: the fingerprints beside the base rows do too."""
-        self._base_touched.update(keys)
+        """The local entries or stats of these changed: the fingerprints beside the base rows do too. Of what is gone the last one
+        stays: the first look after a restart finds that out by itself."""
+        self._base_touched.update(key for key in keys if key in self.local)
 
     # Overtaken contents, chunk lists.
 
