@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from ssyncd.content.compression import seal
 from ssyncd.errors import NetworkError, RefusedError
 from ssyncd.folder.report import troubles
+from ssyncd.state.database import Database
 from tests.simulation.machine import Machine, Time
 from tests.simulation.operations import LARGE
 from tests.simulation.server import SECRET
@@ -190,34 +192,129 @@ def test_names_too_long_for_one_disk_are_named_there(world: World) -> None:
 # Chunks
 
 
-@pytest.mark.parametrize("how", ["missing", "flipped", "another's", "cut short"])
-def test_a_chunk_that_the_server_lost_or_spoiled_is_never_put_in_place(world: World, how: str) -> None:
+def harm(world: World, how: str) -> None:
+    """Something happens to every chunk on the server."""
+    for id, sealed in sorted(world.stored.items()):
+        if how == "missing":
+            del world.stored[id]
+        elif how == "cut short":
+            world.stored[id] = sealed[: len(sealed) // 2]
+        elif how == "another's":
+            world.stored[id] = seal(b"x" * LARGE)
+        else:
+            world.stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1])
+
+
+HARMS = ["missing", "flipped", "another's", "cut short"]
+
+
+@pytest.fixture
+def harmed(world: World, request: pytest.FixtureRequest) -> World:
+    """The first machine has two large files, whose chunks on the server are no good any more; the second comes back."""
     one, two = world.machines
     two.stop()
     world.machines = [one]
     one.user.write("large", b"".join(b"%07d\n" % number for number in range(LARGE)))
     one.user.write("other", b"o" * LARGE)
     world.settle()
-    good = dict(world.stored)
-    for id, sealed in good.items():
-        if how == "missing":
-            del world.stored[id]
-        elif how == "cut short":
-            world.stored[id] = sealed[: len(sealed) // 2]
-        else:
-            world.stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1]) if how == "flipped" else next(iter(good.values()))
+    harm(world, getattr(request, "param", "flipped"))
     two.start()
     world.machines = [one, two]
+    return world
+
+
+def pleas(world: World) -> set[str]:
+    """Those that stand, as any machine sees them."""
+    (found,) = {frozenset(machine.record.pleas) for machine in world.machines}
+    return set(found)
+
+
+@pytest.mark.parametrize("harmed", HARMS, indirect=True)
+def test_a_chunk_that_the_server_lost_or_spoiled_is_sent_again_by_a_machine_that_has_it(harmed: World) -> None:
+    one, two = harmed.machines
+    for _ in range(100):
+        go_on(harmed, 0.1)
+        for path in ("large", "other"):
+            assert two.user.tree().get(path) in (None, one.user.tree()[path])
+    assert trees(harmed)[0] == trees(harmed)[1]
+    assert not named(one) | named(two)
+    assert not pleas(harmed)
+    sent = [len(machine.sent) for machine in harmed.machines]
+    assert go_on(harmed, 3 * 3600) < 10
+    assert sent == [len(machine.sent) for machine in harmed.machines]
+
+
+@pytest.mark.parametrize("forgets", ["everything", "of which chunks they are", "nothing"])
+def test_what_only_a_machine_has_that_is_away_is_named_and_sent_again_when_it_is_back(
+    harmed: World, forgets: str
+) -> None:
+    one, two = harmed.machines
     one.user.write("small", b"s")
-    go_on(world, 120)
+    harmed.machines = [one]
+    two.stop()
+    harmed.settle()
+    one.stop()
+    harmed.machines = [two]
+    two.start()
+    rounds = go_on(harmed, 3600)
+    assert rounds < 400
     assert two.user.tree()["small"] == b"s"
-    for path in ("large", "other"):
-        assert two.user.tree().get(path) in (None, one.user.tree()[path])
-    assert named(two)
-    world.stored.update(good)
-    go_on(world, 120)
-    assert trees(world)[0] == trees(world)[1]
+    assert not {"large", "other"} & two.user.tree().keys()
+    assert all("the machines that have it are asked" in named(two)[path] for path in ("large", "other"))
+    two.stop()
+    two.start()
+    go_on(harmed, 60)
+    assert len(pleas(harmed)) == 2
+    if forgets == "everything":
+        one.database = Database(":memory:")
+    elif forgets != "nothing":
+        one.database._db.execute("DELETE FROM chunks")
+    one.start()
+    harmed.machines = [one, two]
+    go_on(harmed, 20)
+    assert trees(harmed)[0] == trees(harmed)[1]
+    assert trees(harmed)[0].keys() >= {"large", "other", "small"}
     assert not named(two)
+    assert not pleas(harmed)
+
+
+def test_nobody_is_asked_for_what_is_not_wanted_any_more(harmed: World) -> None:
+    one, two = harmed.machines
+    harmed.machines = [two]
+    go_on(harmed, 60)
+    assert len(pleas(harmed)) == 2
+    one.user.write("large", b"new" * LARGE)
+    one.user.delete("other")
+    one.stop()
+    one.start()
+    harmed.machines = [one, two]
+    go_on(harmed, 60)
+    assert trees(harmed)[0] == trees(harmed)[1]
+    assert "other" not in two.user.tree()
+    assert not pleas(harmed)
+
+
+def test_a_machine_that_asks_for_everything_again_and_again_gets_little_work_done(world: World) -> None:
+    one, _ = world.machines
+    for number in range(5):
+        one.user.write(f"large{number}", b"%d" % number * LARGE)
+    world.settle()
+    stored = dict(world.stored)
+    hashes = [entry.content.hash for key in one.record.local if (entry := one.record.local.get(key)) and entry.content]
+    checks: list[str] = []
+    for machine in world.machines:
+        machine.transfers.store.before = lambda name: checks.append(name)  # type: ignore[attr-defined]
+    socket = world.server.connect(lambda _: None)
+    init = {"clientid": "mallory", "api": "1.1", "token": SECRET, "app_id": "ssyncd", "name": "folder"}
+    socket.incoming.put_nowait(f"0:init:{orjson.dumps(init).decode()}")
+    for number in range(600):
+        for hash in [*hashes, "f" * 64]:
+            change = {"id": hash, "ccid": f"{number}-{hash[:8]}", "o": "M", "v": {"by": {"o": "+", "v": "mallory"}}}
+            socket.incoming.put_nowait(f"0:c:{orjson.dumps(change).decode()}")
+        go_on(world, 1)
+    assert 5 <= len(checks) < 2 * 5 * 12, "twice as long until the next answer, each time"
+    assert world.stored == stored
+    assert trees(world)[0] == trees(world)[1]
 
 
 # Clocks
