@@ -380,6 +380,27 @@ def test_a_machine_that_sleeps_for_days_goes_on_where_it_was(world: World) -> No
     assert one.user.tree().keys() >= {"before", "day 0", "day 2"}
 
 
+# Connections
+
+
+def test_what_a_connection_that_was_given_up_still_carries_replaces_nothing_newer(world: World) -> None:
+    one, _ = world.machines
+    one.user.write("f", b"first")
+    one.watcher.deliver()
+    world.work(one)
+    world.work(one)
+    one.cut(half_open=True)
+    [(_, late)] = one._late
+    assert [message for message in late if message.startswith("0:c:")]
+    one.user.write("f", b"second")
+    world.settle()
+    assert [tree["f"] for tree in trees(world)] == [b"second"] * 2
+    one.deliver_late()
+    world.settle()
+    assert [tree["f"] for tree in trees(world)] == [b"second"] * 2
+    assert not any("conflict" in path for path in one.user.tree())
+
+
 # A hostile fellow machine
 
 
