@@ -38,6 +38,7 @@ FAULTS = {
     "forget": 1,
     "backup": 2,
     "restore": 2,
+    "spoil": 6,
 }
 """What goes wrong, and how often where it may."""
 KINDS = (
@@ -54,6 +55,7 @@ KINDS = (
     ("ambush", "strike", "cut", "kill", "overflow", "late", "die", "fail", "server"),
     ("forget", "kill"),
     ("backup", "restore", "cut"),
+    ("spoil", "cut", "late", "kill"),
 )
 """Which faults come together in one history."""
 
@@ -127,6 +129,7 @@ class History:
             "forget": self._forget,
             "backup": self._backup,
             "restore": self._restore,
+            "spoil": self._spoil,
         }
         self._saved: Storage | None = None
         self.restored = False
@@ -202,6 +205,15 @@ class History:
         if self._saved is not None:
             self.restored = True
             self.world.restart_server(self._saved.copy())
+
+    def _spoil(self, machine: Machine, one: int, two: int) -> None:
+        """The server loses a chunk, or a bit of it."""
+        stored = self.world.stored
+        if stored:
+            id = sorted(stored)[one % len(stored)]
+            sealed = stored.pop(id)
+            if two % 2:
+                stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1])
 
     def _look_at(self, machine: Machine) -> None:
         oracles.nothing_is_partial(machine, self.users.ledger)
