@@ -26,6 +26,7 @@ from ssyncd.folder.apply import Applier, step_key
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.doubts import Doubts
 from ssyncd.folder.entries import WHOLE, is_plea
+from ssyncd.folder.graves import Graves
 from ssyncd.folder.holds import Holds
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import tag
@@ -95,6 +96,7 @@ class Engine:
         self.overtaken = Overtaken(self.applier, self.channel.ask_version)
         self.doubts = Doubts(record, self.channel.ask_version)
         self.pleas = Pleas(record, bodies, self.channel, edge.transfers, settings)
+        self.graves = Graves(record, self.applier.rekey)
         self.holds = Holds(record, settings)
         self._hand_in()
         self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
@@ -162,6 +164,8 @@ class Engine:
             if not self._throttled():
                 self.local.read()
             self._plan(now)
+            if self.caught_up and self.agenda.empty and not self.local.unread:
+                self.graves.end()
         if self.online:
             self._send()
         self.commit()
@@ -283,8 +287,9 @@ class Engine:
             self.holds.settle()
 
     def _plan_keys(self, now: float) -> None:
-        keys = {key for key in self.agenda.take(BATCH) if not self._ignored(key)}
+        keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}
         self.agenda.touch_all(self.holds.replanned(keys))
+        self.graves.match(keys)
         made = plan(self.record.trees(), keys, _Busy(self.channel, self.doubts), self.settings.device)
         for key in keys:
             self.waiting.pop(key, None)
@@ -310,14 +315,6 @@ class Engine:
         return (
             entry is None or not entry.parent or entry.parent in self.record.remote or entry.parent in self.record.local
         )
-
-    def _ignored(self, key: str) -> bool:
-        """Entries of the server that this folder's rules leave out."""
-        entry = self.record.remote.get(key)
-        if entry is None or key in self.record.local:
-            return False
-        path = self.record.remote.path(key)
-        return path is not None and self.local.exclusion.excludes(path, entry.kind == "dir")
 
     def _apply(self, made: Plan) -> None:
         if not made.steps:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ssyncd import __version__
 from ssyncd.disk import system
@@ -28,9 +28,12 @@ from ssyncd.errors import (
     StateNewerError,
 )
 from ssyncd.folder.engine import Edge, Engine
+from ssyncd.folder.graves import bury
+from ssyncd.folder.history import History
 from ssyncd.folder.inbox import Inbox
 from ssyncd.folder.lineage import Lineage
 from ssyncd.folder.lookout import Lookout
+from ssyncd.folder.question import Question
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
@@ -41,6 +44,7 @@ from ssyncd.network.chunks import RetryingChunks, open_store
 from ssyncd.network.dial import Trust
 from ssyncd.network.login import Account, Extensions, bucket_name, discover
 from ssyncd.network.websocket import WebSocketConnection
+from ssyncd.planner.tree import Entry
 from ssyncd.protocol.messages import Init
 from ssyncd.state.database import Database
 from ssyncd.status import FolderStatus, Hold, Phase
@@ -48,7 +52,8 @@ from ssyncd.transfer import Transfers
 
 log = logging.getLogger(__name__)
 
-FIRST_RETRY, LAST_RETRY = 0.5, 30.0
+T = TypeVar("T")
+
 ROOT_RETRY = 3.0
 """Seconds between two looks whether a missing folder is back."""
 PATIENCE = 30.0
@@ -66,11 +71,6 @@ class _Ask:
 
     function: Callable[[Engine], Any]
     future: Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Discovered:
-    extensions: Extensions
 
 
 class Folder:
@@ -189,7 +189,8 @@ class Folder:
             try:
                 if self._disk is None:
                     self._disk = self._reopen()
-                self._sync(self._disk, extensions)
+                if (removed := self._removed(self._disk, extensions)) is not None:
+                    self._sync(self._disk, extensions, removed)
             except StateCorruptError as error:
                 self._database.close()
                 _put_aside(self._state, error)
@@ -202,33 +203,31 @@ class Folder:
                 self._pause(ROOT_RETRY)
 
     def _discover(self) -> Extensions | None:
-        """What the server offers; asked again and again, on a thread of its own, until it answers. None: we are to stop."""
-        asker = threading.Thread(target=self._ask_server, name=f"discover {self.settings.name}")
-        asker.start()
-        try:
-            while True:
-                for item in self._inbox.take(None):
-                    if isinstance(item, _Discovered):
-                        return item.extensions
-                    if isinstance(item, _Stop):
-                        return None
-                    self._refuse(item)
-        finally:
-            asker.join()
-
-    def _ask_server(self) -> None:
-        delay = FIRST_RETRY
+        """What the server offers. None: we are to stop."""
         account, settings = self.account, self.settings
-        while not self._stopping.is_set():
-            try:
-                found = discover(account.url, account.app, settings.ca_file, settings.object_limit)
-            except SsyncdError as error:
-                self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
-                self._stopping.wait(delay)
-                delay = min(LAST_RETRY, delay * 2)
-            else:
-                self._inbox.put(_Discovered(found))
-                return
+        return self._answered(lambda: discover(account.url, account.app, settings.ca_file, settings.object_limit))
+
+    def _removed(self, disk: RealDisk, extensions: Extensions) -> list[Entry] | None:
+        """If what we remembered of this folder was lost: what the server's history tells to be removed. None: we are to stop."""
+        if not disk.mark() or self._database.meta().get("marks") or self._approved:
+            return []
+        log.warning("%s: what was remembered of it is lost: asking the server what was deleted", self.settings.path)
+        history = History(self.account, self.settings.name, self.settings.ca_file, extensions.removed)
+        return self._answered(history.removed, history.close)
+
+    def _answered(self, ask: Callable[[], T], hang_up: Callable[[], None] = lambda: None) -> T | None:
+        """The answer to a question to the server. None: we are to stop."""
+        question = Question(ask, self._inbox.put, self._not_answered, hang_up)
+        try:
+            while not self._stopping.is_set():
+                if question in self._pause(None):
+                    return question.answer
+            return None
+        finally:
+            question.stop()
+
+    def _not_answered(self, error: SsyncdError) -> None:
+        self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
 
     def _reopen(self) -> RealDisk:
         if self._is_missing():
@@ -258,12 +257,15 @@ class Folder:
         hold = Hold(reason, self._database.agreed(), "everywhere")
         self._tell(replace(self._status, phase=Phase.HELD, holds=(hold,), last_error=reason))
 
-    def _pause(self, seconds: float) -> None:
-        for item in self._inbox.take(seconds):
+    def _pause(self, seconds: float | None) -> list[Any]:
+        """What came in, for which there is no use now."""
+        items = self._inbox.take(seconds)
+        for item in items:
             if isinstance(item, _Stop):
                 self._stopping.set()
             else:
                 self._refuse(item)
+        return items
 
     def _refuse(self, item: Any) -> None:
         if isinstance(item, _Ask):
@@ -271,9 +273,11 @@ class Folder:
 
     # Syncing, while folder and server are there.
 
-    def _sync(self, disk: RealDisk, extensions: Extensions) -> None:
+    def _sync(self, disk: RealDisk, extensions: Extensions, removed: list[Entry]) -> None:
         """Build everything, run, take everything down."""
         record = Record(self._database)
+        if removed:
+            bury(record, removed)
         if self._approved:
             record.set_meta("folder", disk.identity)
         store = RetryingChunks(

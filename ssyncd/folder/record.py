@@ -133,6 +133,12 @@ class Record:
         self._note_past(old, ghost.version)
         self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, entry or last))
 
+    def bury(self, entry: Entry) -> None:
+        """An entry that the server had once."""
+        if entry.key not in self.ghosts:
+            self._placed += 1
+            self._set_ghost(RemoteRow(entry.key, 0, True, self._placed, False, entry))
+
     def _put_plea(self, hash: str, ghost: Ghost) -> None:
         self.ghosts[hash] = RemoteRow(hash, ghost.version, True, 0, False, None)
         if ghost.data is None:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
-from ssyncd.state.database import Database
 from tests.simulation import oracles
 from tests.simulation.machine import Machine
 from tests.simulation.operations import Users
@@ -195,8 +194,7 @@ class History:
     def _forget(self, machine: Machine, one: int, two: int) -> None:
         """The state database is gone."""
         machine.kill()
-        machine.database = Database(":memory:")
-        machine.start()
+        machine.forget()
 
     def _backup(self, machine: Machine, one: int, two: int) -> None:
         self._saved = self.world.server.storage.copy()

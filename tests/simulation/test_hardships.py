@@ -380,6 +380,90 @@ def test_a_machine_that_sleeps_for_days_goes_on_where_it_was(world: World) -> No
     assert one.user.tree().keys() >= {"before", "day 0", "day 2"}
 
 
+# Lost state
+
+
+def lose_state(world: World, machine: Machine, meanwhile: Callable[[], None]) -> None:
+    """Others go on while this machine is away; when it is back it remembers nothing."""
+    machine.stop()
+    world.machines.remove(machine)
+    meanwhile()
+    world.settle()
+    world.time.now += 60
+    world.machines.append(machine)
+    machine.forget()
+    world.settle()
+
+
+def test_what_another_machine_deleted_does_not_come_back_after_the_state_was_lost(world: World) -> None:
+    one, two = world.machines
+    for path in ("a", "d/b", "x/y/c"):
+        for depth in range(1, path.count("/") + 1):
+            above = "/".join(path.split("/")[:depth])
+            if above not in one.user.tree():
+                one.user.make_dir(above)
+        one.user.write(path, path.encode())
+    one.user.link("l", "target")
+    one.user.write("large", b"l" * LARGE)
+    world.settle()
+    # Neither place is the one where it was born.
+    one.user.rename("a", "d/a")
+    one.user.rename("d", "moved")
+    world.settle()
+    before = two.tree()
+
+    def meanwhile() -> None:
+        for path in ("moved/a", "moved/b", "x", "l", "large"):
+            one.user.delete(path)
+        one.user.write("new", b"new")
+
+    lose_state(world, two, meanwhile)
+    assert one.tree() == two.tree()
+    assert two.tree().keys() == (before.keys() | {"new"}) - {"moved/a", "moved/b", "x", "x/y", "x/y/c", "l", "large"}
+    assert not two.record.meta.get("lost")
+    # What comes from now on is new, even if it is as it was.
+    two.user.write("moved/b", b"d/b")
+    world.settle()
+    assert one.user.tree()["moved/b"] == b"d/b"
+
+
+def test_what_was_changed_here_is_kept_after_the_state_was_lost(world: World) -> None:
+    one, two = world.machines
+    one.user.make_dir("gone")
+    one.user.write("gone/edited", b"1")
+    one.user.write("gone/same", b"2")
+    one.user.write("run", b"3")
+    world.settle()
+    world.time.now += 60
+
+    def meanwhile() -> None:
+        one.user.delete("gone")
+        one.user.delete("run")
+        two.user.write("gone/edited", b"here")
+        two.user.write("gone/new", b"new")
+        two.user.set_exec("run", True)
+
+    lose_state(world, two, meanwhile)
+    assert one.tree() == two.tree()
+    assert {"gone/edited": b"here", "gone/new": b"new", "run": b"3"}.items() <= two.user.tree().items()
+    assert "gone/same" not in two.user.tree()
+
+
+def test_what_was_deleted_and_made_again_is_left_alone_after_the_state_was_lost(world: World) -> None:
+    one, two = world.machines
+
+    def meanwhile() -> None:
+        one.user.delete("bad")
+        world.settle()
+        one.user.write("bad", b"first")
+        one.user.delete("d")
+        world.settle()
+        one.user.write("d", b"a file now")
+
+    lose_state(world, two, meanwhile)
+    assert trees(world)[0] == trees(world)[1] == {"bad": b"first", "d": b"a file now"}
+
+
 # Connections
 
 
