@@ -58,6 +58,7 @@ def machines(site: Site) -> tuple[Machine, Machine]:
     return one, other
 
 
+@pytest.mark.slow
 def test_what_a_server_lost_or_spoiled_is_sent_again_in_seconds(machines: tuple[Machine, Machine]) -> None:
     one, other = machines
     one.start()
