@@ -50,7 +50,7 @@ class DiskWatcher:
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         try:
-            self._inotify = Inotify(self._handle_batch, self._fail)
+            self._inotify = Inotify(self._handle_batch, self._fail, self._note_mounts)
         except OSError as error:
             raise RootError(f"{self._root}: cannot be watched: {error.strerror}") from error
         try:
@@ -252,6 +252,19 @@ class DiskWatcher:
         if mask & inotify.DELETE:
             return self._lose("the folder was deleted")
         return self._retry_root() if self._lost and mask & (inotify.CREATE | inotify.MOVED_TO) else []
+
+    def _note_mounts(self) -> None:
+        """Something was mounted or unmounted: is the folder still what its path leads to?"""
+        with self._lock:
+            hints = [] if self._handle < 0 or self._is_in_place() else self._lose("the folder was unmounted")
+        self._send(hints)
+
+    def _is_in_place(self) -> bool:
+        try:
+            there, here = os.stat(self._root), os.fstat(self._handle)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
     def _lose(self, reason: str) -> list[Hint]:
         if self._lost:

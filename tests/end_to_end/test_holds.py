@@ -237,9 +237,8 @@ def test_an_unmounted_folder_deletes_nothing_elsewhere(
         unmount()
         if not running:
             one.start(wait=False)
-        # The kernel says nothing of a mount that went; the next thing that is to be done finds out.
+        one.phase("held", timeout=5.0)
         other.write("meanwhile", "m")
-        one.phase("held")
         other.wait()
         assert other.picture() == {**before, "meanwhile": b"m"}
         assert "meanwhile" not in one.names()
