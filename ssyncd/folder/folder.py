@@ -26,6 +26,7 @@ from ssyncd.errors import (
     StateCorruptError,
     StateError,
     StateNewerError,
+    UnusableError,
 )
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.graves import bury
@@ -47,7 +48,7 @@ from ssyncd.network.websocket import WebSocketConnection
 from ssyncd.planner.tree import Entry
 from ssyncd.protocol.messages import Init
 from ssyncd.state.database import Database
-from ssyncd.status import FolderStatus, Hold, Phase
+from ssyncd.status import FolderStatus, Hold, Phase, Trouble
 from ssyncd.transfer import Transfers
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Folder:
         except RootError as error:
             if not (self._is_missing() or self._database.agreed()):
                 raise
-            self._hold(str(error))
+            self._hold(error)
 
     @property
     def _state(self) -> Path:
@@ -151,6 +152,10 @@ class Folder:
             self._inbox.put(_Ask(lambda _: None, Future()))
             return {"approved": self.status().entries}
         asked = self._asked
+        if asked is None and command == "approve" and self.status().phase is Phase.FAILED:
+            raise UnusableError(
+                f"{self.status().last_error}: there is nothing to approve; it goes on once that is mended"
+            )
         if asked is None:
             raise NetworkError(f"{self.account.url}: not reached yet: {self.status().last_error or 'connecting'}")
         return answer(asked, command, arguments)
@@ -199,7 +204,7 @@ class Folder:
                 raise
             except RootError as error:
                 self._close_disk()
-                self._hold(str(error))
+                self._hold(error)
                 self._pause(ROOT_RETRY)
 
     def _discover(self) -> Extensions | None:
@@ -232,8 +237,8 @@ class Folder:
     def _reopen(self) -> RealDisk:
         if self._is_missing():
             if not self._approved:
-                raise RootError(self._missing())
-            self._make_directory()
+                raise RootError(f"{self.settings.path}: the folder is missing: mount it or put it back")
+            _make_directory(self.settings.path)
         return self._open_disk()
 
     def _open_disk(self) -> RealDisk:
@@ -242,20 +247,17 @@ class Folder:
     def _is_missing(self) -> bool:
         return not os.path.isdir(self.settings.path)
 
-    def _missing(self) -> str:
-        return f"{self.settings.path}: the folder is missing: mount it or put it back"
-
-    def _make_directory(self) -> None:
-        try:
-            self.settings.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RootError(f"{self.settings.path}: cannot be made: {error.strerror}") from error
-
-    def _hold(self, reason: str) -> None:
-        if reason not in [hold.reason for hold in self._status.holds]:
-            log.warning("%s: nothing is synced until this is answered", reason)
-        hold = Hold(reason, self._database.agreed(), "everywhere")
-        self._tell(replace(self._status, phase=Phase.HELD, holds=(hold,), last_error=reason))
+    def _hold(self, error: RootError) -> None:
+        """Until it is as it was, or the user says that it is meant to be so; where nobody's word helps, it is a failure."""
+        reason = str(error)
+        if reason != self._status.last_error:
+            log.warning("%s: nothing is synced until this is answered or mended", reason)
+        status = replace(self._status, phase=Phase.FAILED, holds=(), troubles=(), last_error=reason)
+        if isinstance(error, UnusableError):
+            self._tell(replace(status, troubles=(Trouble(".", reason),)))
+        else:
+            hold = Hold(reason, self._database.agreed(), "everywhere")
+            self._tell(replace(status, phase=Phase.HELD, holds=(hold,)))
 
     def _pause(self, seconds: float | None) -> list[Any]:
         """What came in, for which there is no use now."""
@@ -379,6 +381,13 @@ def _answer(engine: Engine, ask: _Ask) -> Callable[[], None]:
         return partial(ask.future.set_result, ask.function(engine))
     except SsyncdError as error:
         return partial(ask.future.set_exception, error)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableError(f"{path}: cannot be made: {error.strerror}") from error
 
 
 def _open_database(path: Path) -> Database:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssyncd.disk.inotify import BELOW, Inotify
-from ssyncd.errors import NetworkError
+from ssyncd.errors import NetworkError, UnusableError
 from ssyncd.folder import Folder, FolderSettings
 from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
@@ -179,9 +179,16 @@ def test_a_folder_for_which_the_kernel_has_no_more_watchers_says_so_and_heals(
 
         patched.setattr("ssyncd.disk.watcher.Inotify", refuse)
         folder = one.launch()
-        assert folder.wait(DEADLINE, lambda status: status.phase is Phase.HELD)
-        assert "cannot be watched: Too many open files" in folder.status().last_error
+        assert folder.wait(DEADLINE, lambda status: status.phase is Phase.FAILED)
+        status = folder.status()
+        assert not status.holds
+        assert [trouble.path for trouble in status.troubles] == ["."]
+        assert "cannot be watched: too many open files: end other programs" in status.last_error
+        with pytest.raises(UnusableError, match=r"max_user_instances.*there is nothing to approve"):
+            folder.request("approve")
     one.in_sync()
+    assert not folder.status().troubles
+    assert not folder._approved
 
 
 def truncate(path: Path) -> None:
