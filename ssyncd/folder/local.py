@@ -105,6 +105,7 @@ class Local:
         self._agenda.moved(old, new)
         self.exclusion.moved(old, new)
         for path in [path for path in self.writing if path.startswith(old + "/")]:
+            del self.writing[path]
             self._note(new + path.removeprefix(old), writing=True)
 
     def _places(self, path: str) -> list[str]:
