@@ -104,6 +104,9 @@ class Local:
         self._moved[new] = old
         self._agenda.moved(old, new)
         self.exclusion.moved(old, new)
+        for path in [path for path in self.scanner.troubles if path.startswith(old + "/")]:
+            del self.scanner.troubles[path]
+            self._agenda.look(new + path.removeprefix(old))
         for path in [path for path in self.writing if path.startswith(old + "/")]:
             del self.writing[path]
             self._note(new + path.removeprefix(old), writing=True)
