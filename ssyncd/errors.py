@@ -18,6 +18,7 @@
     |   +-- NoSpaceError        the disk is full
     +-- RootError               the folder itself is missing, replaced or cannot be used
     |   +-- BusyError           another process has this folder, the server's data or its port
+    |   +-- UnusableError       something has to be mended first; no approval helps
     +-- StateError              the state database cannot be used: disk full, not permitted, from a newer version
         +-- StateCorruptError   it is damaged
         +-- StateNewerError     a newer ssyncd has written it
@@ -138,6 +139,10 @@ class RootError(SsyncdError):
 
 class BusyError(RootError):
     exit_code = Exit.BUSY
+
+
+class UnusableError(RootError):
+    """It is there, but cannot be synced as it is; the text tells what has to be done. Nothing waits for anybody's word."""
 
 
 class StateError(SsyncdError):

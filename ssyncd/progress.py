@@ -51,6 +51,9 @@ def sentence(status: FolderStatus) -> str:
                 rest += f"; {many(len(status.troubles), 'path')} left out, see `ssyncd status`"
         case Phase.HELD:
             rest = "; ".join(hold.reason for hold in status.holds) + "; see `ssyncd status`"
+        case Phase.SCANNING:
+            found = f"{many(status.entries, 'entry', 'entries')} so far"
+            rest = ", ".join(part for part in (found, pending(status)) if part)
         case _:
             rest = pending(status) or (status.last_error if status.phase in _WORSE else "")
     return f"{status.name}: {status.phase}" + (f", {rest}" if rest else "")

@@ -22,7 +22,8 @@ def status(phase, **more):
             status(Phase.IN_SYNC, troubles=(Trouble("a", "b"),)),
             "Sync: in sync, 0 entries, 0 B; 1 path left out, see `ssyncd status`",
         ),
-        (status(Phase.SCANNING), "Sync: scanning"),
+        (status(Phase.SCANNING, entries=4000), "Sync: scanning, 4,000 entries so far"),
+        (status(Phase.SCANNING, entries=4000, to_send=9), "Sync: scanning, 4,000 entries so far, 9 to send"),
         (
             status(Phase.SYNCING, to_send=3, bytes_to_send=2000, up=1500, to_apply=1, bytes_to_apply=10),
             "Sync: syncing, 3 to send (2.0 KB at 1.5 KB/s), 1 to receive (10 B)",

@@ -11,6 +11,7 @@ What is taken from it: the descriptor, the wait that `stop` can end, and the par
 
 import ctypes
 import os
+import select
 import time
 from collections.abc import Callable, Sequence
 
@@ -43,6 +44,7 @@ IS_DIR: int = InotifyConstants.IN_ISDIR
 # Neither IN_OPEN nor IN_CLOSE_NOWRITE: what only reads is not even queued.
 BELOW = CREATE | DELETE | MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO
 _FLAGS = InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK
+MOUNTS = "/proc/self/mountinfo"
 _LAST_FEW = 8
 _PAIR_WAIT_MS = 1
 _BURST = 32.0
@@ -50,13 +52,44 @@ _PAUSE = 0.004
 
 
 class Inotify(InotifyFD):
-    """A thread that hands every batch of events to `handle`, and tells `failed` if it ends by anything but `stop`."""
+    """A thread that hands every batch of events to `handle`, tells `mounted` that something was mounted or unmounted anywhere,
+    and `failed` if it ends by anything but `stop`."""
 
-    def __init__(self, handle: Callable[[Sequence[Event]], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Sequence[Event]], None],
+        failed: Callable[[Exception], None],
+        mounted: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self.name = "ssyncd-watcher"
         self._handle = handle
         self._failed = failed
+        self._mounted = mounted
+        self._mounts = self._watch_mounts()
+
+    def _watch_mounts(self) -> int:
+        """A lazy unmount tells inotify nothing as long as somebody has the file system open, which we have."""
+        try:
+            mounts = os.open(MOUNTS, os.O_RDONLY)
+        except OSError:
+            return -1
+        if self._poller is not None:
+            self._poller.register(mounts, select.POLLPRI)  # and POLLERR, which is always told
+        return mounts
+
+    def _check_inotify_fd(self) -> bool:
+        if self._poller is None:
+            return bool(super()._check_inotify_fd())
+        ready = {fd for fd, _ in self._poller.poll()}
+        if self._mounts in ready and not self._closed:
+            self._mounted()
+        return self._inotify_fd in ready
+
+    def _close_resources(self) -> None:
+        super()._close_resources()
+        if self._mounts >= 0:
+            os.close(self._mounts)
 
     def watch(self, directory: int, mask: int = BELOW) -> int:
         """By its open handle: the directory that was checked is the one that is watched, however long its path is."""

@@ -57,6 +57,13 @@ def _has_place(tree: Tree, entry: Entry) -> bool:
     return not entry.parent or entry.parent in tree
 
 
+def _drop_lost_troubles(scanner: "Scanner") -> None:
+    """Those of paths whose directory is not there any more: wherever it has got to, they are found again."""
+    for path in list(scanner.troubles):
+        if scanner.tree.find(path.rpartition("/")[0]) is None:
+            del scanner.troubles[path]
+
+
 class Look:
     """`below` and `at` look; `end` decides what the news means and puts it into the scanner's tree. To be used once.
 
@@ -82,6 +89,7 @@ class Look:
         self._place_others()
         for key in self._vanished:
             self._forget(key)
+        _drop_lost_troubles(self._scanner)
         self.seen.touched.difference_update(self.seen.ignored)
         return self.seen
 

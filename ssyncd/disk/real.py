@@ -11,7 +11,7 @@ from ssyncd.disk.base import Stat
 from ssyncd.disk.checked import CheckedDisk
 from ssyncd.disk.faults import OWN, disk_error
 from ssyncd.disk.root import Root
-from ssyncd.errors import RootError
+from ssyncd.errors import UnusableError
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 _AS_DIRECTORY = system.O_PATH | os.O_DIRECTORY
@@ -204,7 +204,7 @@ def _probe(stage: int) -> tuple[int, bool, bool]:
         os.unlink(other, dir_fd=stage)
         refuses = _works(stage, one, other, system.RENAME_NOREPLACE)
     except OSError as error:
-        raise RootError(f"the folder cannot be written: {os.strerror(error.errno or 0).lower()}") from error
+        raise UnusableError(f"the folder cannot be written: {os.strerror(error.errno or 0).lower()}") from error
     finally:
         _clear(stage, one, other)
     return mode, refuses, exchanges

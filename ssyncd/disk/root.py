@@ -7,6 +7,7 @@
   stage/          files on their way in, things on their way out
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -17,8 +18,9 @@ from contextlib import contextmanager, suppress
 import orjson
 
 from ssyncd.disk.faults import OWN
-from ssyncd.errors import BusyError, RootError
+from ssyncd.errors import BusyError, RootError, UnusableError
 
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENODEV, errno.ENXIO)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _MARKER = "folder"
 _MARK = "mark"
@@ -50,7 +52,7 @@ class Root:
             self._lock()
             self._device = os.fstat(self.handle).st_dev
             if os.fstat(self.stage).st_dev != self._device:
-                raise RootError(f"{self.path}: another file system is mounted on {OWN}")
+                raise UnusableError(f"{self.path}: another file system is mounted on {OWN}")
             found = _read_marker(self._own, self.path)
             if found is None and self._known:
                 # It may be on its way back: a marker made now would replace the one that comes.
@@ -121,7 +123,8 @@ def _told_as_root_error(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         what = os.strerror(error.errno or 0).lower()
-        raise RootError(f"{path}: {what} ({error.filename})" if error.filename else f"{path}: {what}") from error
+        kind = RootError if error.errno in _GONE else UnusableError
+        raise kind(f"{path}: {what} ({error.filename})" if error.filename else f"{path}: {what}") from error
 
 
 def _refuse_nested(path: str) -> None:
@@ -129,7 +132,7 @@ def _refuse_nested(path: str) -> None:
     parent = os.path.dirname(os.path.realpath(path))
     while True:
         if os.path.lexists(os.path.join(parent, OWN, _MARKER)):
-            raise RootError(f"{path}: is inside {parent}, which is synced as a folder of its own")
+            raise UnusableError(f"{path}: is inside {parent}, which is synced as a folder of its own")
         above = os.path.dirname(parent)
         if above == parent:
             return
@@ -158,9 +161,9 @@ def _read_marker(own: int, path: str) -> str | None:
     try:
         identity = orjson.loads(text)["folder"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RootError(f"{path}: {OWN}/{_MARKER} is damaged; move it away to let this be a new folder") from error
+        raise UnusableError(f"{path}: {OWN}/{_MARKER} is damaged; move it away to let this be a new folder") from error
     if not isinstance(identity, str) or not identity:
-        raise RootError(f"{path}: {OWN}/{_MARKER} is damaged; move it away to let this be a new folder")
+        raise UnusableError(f"{path}: {OWN}/{_MARKER} is damaged; move it away to let this be a new folder")
     return identity
 
 

@@ -4,6 +4,7 @@ Every batch the kernel gives is turned into one call of `deliver`, at once. Path
 table of watches is true again, so a hint never names a place a directory had before it was renamed in the same batch.
 """
 
+import errno
 import logging
 import os
 import stat
@@ -16,7 +17,7 @@ from ssyncd.disk.base import Deliver, Hint, Rescan, Touched
 from ssyncd.disk.faults import OWN
 from ssyncd.disk.inotify import Event, Inotify
 from ssyncd.disk.watches import Directory, Place, Watches
-from ssyncd.errors import RootError
+from ssyncd.errors import RootError, UnusableError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,13 @@ AGAIN = "it can be watched again"
 OVERFLOWED = "the kernel's queue of events overflowed"
 
 _STRUCTURE = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
+_LIMITS = {
+    errno.EMFILE: "fs.inotify.max_user_instances (`sysctl`)",
+    errno.ENFILE: "fs.file-max (`sysctl`)",
+    errno.ENOSPC: "fs.inotify.max_user_watches (`sysctl`)",
+    errno.ENOMEM: "the memory that it may use",
+}
+"""What there is too little of when the kernel says this."""
 _ROOT_ENDS = {inotify.UNMOUNT: "the folder was unmounted", inotify.IGNORED: "the folder was deleted"}
 
 
@@ -50,9 +58,9 @@ class DiskWatcher:
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         try:
-            self._inotify = Inotify(self._handle_batch, self._fail)
+            self._inotify = Inotify(self._handle_batch, self._fail, self._note_mounts)
         except OSError as error:
-            raise RootError(f"{self._root}: cannot be watched: {error.strerror}") from error
+            raise _unwatchable(self._root, error) from error
         try:
             self._watch_parent()
             self._watch_root()
@@ -60,7 +68,7 @@ class DiskWatcher:
             self._inotify.abandon()
             self._inotify = None
             self._close_root()
-            raise RootError(f"{self._root}: cannot be watched: {os.strerror(error.errno or 0).lower()}") from error
+            raise _unwatchable(self._root, error) from error
         self._inotify.start()
 
     def stop(self) -> None:
@@ -253,6 +261,19 @@ class DiskWatcher:
             return self._lose("the folder was deleted")
         return self._retry_root() if self._lost and mask & (inotify.CREATE | inotify.MOVED_TO) else []
 
+    def _note_mounts(self) -> None:
+        """Something was mounted or unmounted: is the folder still what its path leads to?"""
+        with self._lock:
+            hints = [] if self._handle < 0 or self._is_in_place() else self._lose("the folder was unmounted")
+        self._send(hints)
+
+    def _is_in_place(self) -> bool:
+        try:
+            there, here = os.stat(self._root), os.fstat(self._handle)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
     def _lose(self, reason: str) -> list[Hint]:
         if self._lost:
             return []
@@ -306,3 +327,12 @@ class _Batch:
         self.structure: dict[Place, None] = {}
         self.created: dict[Place, None] = {}
         self.touched: dict[Place, bool] = {}
+
+
+def _unwatchable(root: str, error: OSError) -> RootError:
+    """One that is gone may come back; else the system has to give us more."""
+    reason = f"{root}: cannot be watched: {os.strerror(error.errno or 0).lower()}"
+    limit = _LIMITS.get(error.errno or 0)
+    if limit is not None:
+        return UnusableError(f"{reason}: end other programs that watch files, or raise {limit}")
+    return RootError(reason)

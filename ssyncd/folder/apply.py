@@ -39,7 +39,7 @@ class Applier:
         self._disk = disk
         self._parking = Parking(record, disk)
         self._doers: dict[type, Callable[..., None]] = {
-            Rekey: self._rekey,
+            Rekey: self.rekey,
             Make: self._make,
             Replace: self._replace,
             Conflict: self._conflict,
@@ -182,7 +182,7 @@ class Applier:
 
     # Steps.
 
-    def _rekey(self, step: Rekey) -> None:
+    def rekey(self, step: Rekey) -> None:
         self.local.scanner.rekey(step.old, step.new)
         self.record.looked([step.old, step.new])
         self.agenda.touch_all((step.old, step.new))

@@ -6,7 +6,7 @@ a simulation) calls them one after another.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,22 +25,24 @@ from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.apply import Applier, step_key
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.doubts import Doubts
-from ssyncd.folder.entries import WHOLE
+from ssyncd.folder.entries import WHOLE, is_plea
+from ssyncd.folder.graves import Graves
 from ssyncd.folder.holds import Holds
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import tag
 from ssyncd.folder.overtaken import Overtaken
+from ssyncd.folder.pleas import Pleas
 from ssyncd.folder.record import Record
 from ssyncd.folder.remote import Remote
 from ssyncd.folder.send import Sender
 from ssyncd.folder.settings import Clock, Direction, FolderSettings
 from ssyncd.folder.supply import Supply
+from ssyncd.folder.verdicts import Verdicts
 from ssyncd.network.base import Closed, Connection, Opened, Received
 from ssyncd.planner.plan import Plan, Rekey
 from ssyncd.planner.planner import plan
 from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
-from ssyncd.protocol.flight import NO_EFFECT
 from ssyncd.protocol.messages import Authorized, Denied, Init, parse_frame
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
 
@@ -48,14 +50,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 2000
 """Keys planned in one round, so that a round stays short."""
-REFUSALS = {
-    400: "the server does not accept it",
-    401: "the server does not allow it",
-    413: "it is larger than the server accepts",
-}
 MUCH = 100
 """Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
-LONG_REFUSAL = 300.0
 AGAIN = 5.0
 """Seconds until a connection that was of no use is made anew."""
 
@@ -99,16 +95,20 @@ class Engine:
         self.sender = Sender(record, edge.disk, edge.transfers, bodies, self.agenda, self.channel)
         self.overtaken = Overtaken(self.applier, self.channel.ask_version)
         self.doubts = Doubts(record, self.channel.ask_version)
+        self.pleas = Pleas(record, bodies, self.channel, edge.transfers, settings)
+        self.graves = Graves(record, self.applier.rekey)
         self.holds = Holds(record, settings)
         self._hand_in()
         self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
 
     def _hand_in(self) -> None:
-        self.local.clock = self.sender.clock = self.edge.clock
-        self.local.random_key = self.sender.random_key = self.edge.random_key
+        self.local.clock = self.sender.clock = self.pleas.clock = self.edge.clock
+        self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
+        self.local.found, self.pleas.read_again = self.pleas.found, self.local.read_again
         self.sender.device = self.settings.device
 
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
+        verdicts = Verdicts(self.record, self.agenda, self.edge.clock)
         return {
             Opened: self._opened,
             Received: self._received,
@@ -123,9 +123,9 @@ class Engine:
             events.Updated: self._updated,
             events.Indexed: self._indexed,
             events.CaughtUp: self._caught_up,
-            events.Settled: self._settled,
+            events.Settled: verdicts.settled,
             events.Unanswered: lambda event: self.agenda.touch(event.sent.key),
-            events.Refused: self._refused,
+            events.Refused: verdicts.refused,
             events.Delayed: lambda event: self.agenda.touch(event.sent.key),
             events.VersionArrived: self._version_arrived,
             events.Reset: lambda _: log.warning("the server does not know where we left off: comparing everything"),
@@ -164,6 +164,8 @@ class Engine:
             if not self._throttled():
                 self.local.read()
             self._plan(now)
+            if self.caught_up and self.agenda.empty and not self.local.unread:
+                self.graves.end()
         if self.online:
             self._send()
         self.commit()
@@ -206,9 +208,19 @@ class Engine:
         self._again_at = self._again_at or self.edge.clock.monotonic() + AGAIN
 
     def _updated(self, event: events.Updated) -> None:
+        if is_plea(event.key):
+            self._retry(self.pleas.changed(event.key))
+            return
+        self.pleas.entry_changed(event.key)
         self.remote.updated(event)
         if not event.cv:
             self.doubts.listed(event)
+
+    def _retry(self, keys: Iterable[str]) -> None:
+        """Contents that are wanted under these keys, or tags, may be had now."""
+        for key in keys:
+            self.agenda.touch_all((key, tag(key)))
+            self.overtaken.retry()
 
     def _indexed(self, _: events.Indexed) -> None:
         self.agenda.touch_all(key for key in self.record.unsettled(self.record.local) if not self.local.is_new(key))
@@ -216,25 +228,10 @@ class Engine:
     def _caught_up(self, _: events.CaughtUp) -> None:
         self.caught_up = True
         self.edge.connection.proved()
+        self.pleas.caught_up()
         self.agenda.retry_all()
         self.overtaken.retry()
         self.agenda.touch_all(self.sender.pending)
-
-    def _settled(self, event: events.Settled) -> None:
-        if event.code == NO_EFFECT:
-            # Somebody else did the same. If the plan should still want it, then not at once, again and again.
-            self.agenda.failed(event.sent.key, "the server sees no change in it", self.edge.clock.monotonic())
-        else:
-            self.agenda.touch(event.sent.key)
-
-    def _refused(self, event: events.Refused) -> None:
-        """The plan for this key starts again from what the server has; what it will never take is named."""
-        now = self.edge.clock.monotonic()
-        reason = REFUSALS.get(event.code, f"the server refuses it with code {event.code}")
-        self.agenda.failed(event.sent.key, reason, now, LONG_REFUSAL if event.code in REFUSALS else 0.0)
-        if event.code in (404, 405, 440):
-            ghost = self.record.ghosts.get(event.sent.key)
-            log.info("change of %s refused with %d, we know %s", event.sent.key, event.code, ghost and ghost.version)
 
     def _version_arrived(self, event: events.VersionArrived) -> None:
         if event.data is not None:
@@ -249,9 +246,11 @@ class Engine:
 
     def _uploaded(self, done: Uploaded) -> None:
         self.sender.uploaded(done.job.key, done.job.content.hash)
+        self.pleas.sent(done.job)
         self.agenda.touch(done.job.key)
 
     def _fetched(self, done: Fetched) -> None:
+        self.pleas.arrived(done.job.content.hash)
         if self.supply.fetched(done):
             self.agenda.touch_all((done.job.key, tag(done.job.key)))
             self.overtaken.fetched(done.job.key)
@@ -268,7 +267,7 @@ class Engine:
         elif isinstance(job, FetchJob):
             self.supply.fetch_failed(job.key)
         wait = error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0
-        self.agenda.failed(job.key, error.reason if isinstance(error, DiskError) else str(error), now, wait)
+        self.agenda.failed(job.key, self.pleas.missed(job, error), now, wait)
 
     # One round.
 
@@ -288,8 +287,9 @@ class Engine:
             self.holds.settle()
 
     def _plan_keys(self, now: float) -> None:
-        keys = {key for key in self.agenda.take(BATCH) if not self._ignored(key)}
+        keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}
         self.agenda.touch_all(self.holds.replanned(keys))
+        self.graves.match(keys)
         made = plan(self.record.trees(), keys, _Busy(self.channel, self.doubts), self.settings.device)
         for key in keys:
             self.waiting.pop(key, None)
@@ -316,14 +316,6 @@ class Engine:
             entry is None or not entry.parent or entry.parent in self.record.remote or entry.parent in self.record.local
         )
 
-    def _ignored(self, key: str) -> bool:
-        """Entries of the server that this folder's rules leave out."""
-        entry = self.record.remote.get(key)
-        if entry is None or key in self.record.local:
-            return False
-        path = self.record.remote.path(key)
-        return path is not None and self.local.exclusion.excludes(path, entry.kind == "dir")
-
     def _apply(self, made: Plan) -> None:
         if not made.steps:
             return
@@ -340,8 +332,12 @@ class Engine:
 
     def _send(self) -> None:
         self.overtaken.save()
-        if self.caught_up and not self.paused and self.settings.direction is Direction.BOTH:
+        if self._may_send():
             self.sender.send()
+            self.pleas.go_on()
+
+    def _may_send(self) -> bool:
+        return self.caught_up and not self.paused and self.settings.direction is Direction.BOTH
 
     def commit(self) -> None:
         """Write what changed, and what it says of the disk has to be durable before."""
@@ -365,7 +361,8 @@ class Engine:
     def _until_next(self) -> float | None:
         if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
             return 0.0
-        times = [time for time in (self.agenda.next, self._again_at) if time is not None]
+        plea = self.pleas.next if self._may_send() else None
+        times = [time for time in (self.agenda.next, self._again_at, plea) if time is not None]
         next = min([*times, self.holds.due])
         return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 

@@ -14,6 +14,7 @@ from ssyncd.planner.tree import Content, Entry, Kind
 WHOLE = frozenset({"content"})
 """Members of which our ghosts keep only a part."""
 _is_key = re.compile("[0-9a-f]{32}").fullmatch
+_is_plea = re.compile("[0-9a-f]{64}").fullmatch
 _KINDS = {kind.value: kind for kind in Kind}
 MAX_TARGET = 4095
 
@@ -60,6 +61,11 @@ def to_entry(key: str, data: dict[str, Any]) -> Entry:
 
 def is_key(text: str) -> bool:
     return _is_key(text) is not None
+
+
+def is_plea(text: str) -> bool:
+    """Whether an object of this key is a plea for a content (see `folder.pleas`)."""
+    return _is_plea(text) is not None
 
 
 def _parse_target(target: object) -> str:

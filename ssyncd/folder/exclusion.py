@@ -7,6 +7,7 @@ from ssyncd.disk.base import Disk
 from ssyncd.errors import DiskError, GoneError
 from ssyncd.folder.record import Record
 from ssyncd.planner.ignore import Ignore
+from ssyncd.planner.tree import Kind
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,14 @@ class Exclusion:
         self._ignore = Ignore(lines)
         # Directories deleted elsewhere that stay here for what is ignored in them, and their inodes.
         self._husks = dict(_husks(record.meta.get("husks", "")))
+
+    def leaves_out(self, key: str) -> bool:
+        """Whether this is an entry of the server that these rules leave out."""
+        entry = self._record.remote.get(key)
+        if entry is None or key in self._record.local:
+            return False
+        path = self._record.remote.path(key)
+        return path is not None and self.excludes(path, entry.kind is Kind.DIR)
 
     def excludes(self, path: str, is_dir: bool) -> bool:
         return self._ignore.ignored(path, is_dir) or (is_dir and path in self._husks)

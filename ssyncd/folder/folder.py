@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ssyncd import __version__
 from ssyncd.disk import system
@@ -26,11 +26,15 @@ from ssyncd.errors import (
     StateCorruptError,
     StateError,
     StateNewerError,
+    UnusableError,
 )
 from ssyncd.folder.engine import Edge, Engine
+from ssyncd.folder.graves import bury
+from ssyncd.folder.history import History
 from ssyncd.folder.inbox import Inbox
 from ssyncd.folder.lineage import Lineage
 from ssyncd.folder.lookout import Lookout
+from ssyncd.folder.question import Question
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
@@ -41,14 +45,16 @@ from ssyncd.network.chunks import RetryingChunks, open_store
 from ssyncd.network.dial import Trust
 from ssyncd.network.login import Account, Extensions, bucket_name, discover
 from ssyncd.network.websocket import WebSocketConnection
+from ssyncd.planner.tree import Entry
 from ssyncd.protocol.messages import Init
 from ssyncd.state.database import Database
-from ssyncd.status import FolderStatus, Hold, Phase
+from ssyncd.status import FolderStatus, Hold, Phase, Trouble
 from ssyncd.transfer import Transfers
 
 log = logging.getLogger(__name__)
 
-FIRST_RETRY, LAST_RETRY = 0.5, 30.0
+T = TypeVar("T")
+
 ROOT_RETRY = 3.0
 """Seconds between two looks whether a missing folder is back."""
 PATIENCE = 30.0
@@ -66,11 +72,6 @@ class _Ask:
 
     function: Callable[[Engine], Any]
     future: Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Discovered:
-    extensions: Extensions
 
 
 class Folder:
@@ -112,7 +113,7 @@ class Folder:
         except RootError as error:
             if not (self._is_missing() or self._database.agreed()):
                 raise
-            self._hold(str(error))
+            self._hold(error)
 
     @property
     def _state(self) -> Path:
@@ -151,6 +152,10 @@ class Folder:
             self._inbox.put(_Ask(lambda _: None, Future()))
             return {"approved": self.status().entries}
         asked = self._asked
+        if asked is None and command == "approve" and self.status().phase is Phase.FAILED:
+            raise UnusableError(
+                f"{self.status().last_error}: there is nothing to approve; it goes on once that is mended"
+            )
         if asked is None:
             raise NetworkError(f"{self.account.url}: not reached yet: {self.status().last_error or 'connecting'}")
         return answer(asked, command, arguments)
@@ -189,7 +194,8 @@ class Folder:
             try:
                 if self._disk is None:
                     self._disk = self._reopen()
-                self._sync(self._disk, extensions)
+                if (removed := self._removed(self._disk, extensions)) is not None:
+                    self._sync(self._disk, extensions, removed)
             except StateCorruptError as error:
                 self._database.close()
                 _put_aside(self._state, error)
@@ -198,43 +204,41 @@ class Folder:
                 raise
             except RootError as error:
                 self._close_disk()
-                self._hold(str(error))
+                self._hold(error)
                 self._pause(ROOT_RETRY)
 
     def _discover(self) -> Extensions | None:
-        """What the server offers; asked again and again, on a thread of its own, until it answers. None: we are to stop."""
-        asker = threading.Thread(target=self._ask_server, name=f"discover {self.settings.name}")
-        asker.start()
-        try:
-            while True:
-                for item in self._inbox.take(None):
-                    if isinstance(item, _Discovered):
-                        return item.extensions
-                    if isinstance(item, _Stop):
-                        return None
-                    self._refuse(item)
-        finally:
-            asker.join()
-
-    def _ask_server(self) -> None:
-        delay = FIRST_RETRY
+        """What the server offers. None: we are to stop."""
         account, settings = self.account, self.settings
-        while not self._stopping.is_set():
-            try:
-                found = discover(account.url, account.app, settings.ca_file, settings.object_limit)
-            except SsyncdError as error:
-                self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
-                self._stopping.wait(delay)
-                delay = min(LAST_RETRY, delay * 2)
-            else:
-                self._inbox.put(_Discovered(found))
-                return
+        return self._answered(lambda: discover(account.url, account.app, settings.ca_file, settings.object_limit))
+
+    def _removed(self, disk: RealDisk, extensions: Extensions) -> list[Entry] | None:
+        """If what we remembered of this folder was lost: what the server's history tells to be removed. None: we are to stop."""
+        if not disk.mark() or self._database.meta().get("marks") or self._approved:
+            return []
+        log.warning("%s: what was remembered of it is lost: asking the server what was deleted", self.settings.path)
+        history = History(self.account, self.settings.name, self.settings.ca_file, extensions.removed)
+        return self._answered(history.removed, history.close)
+
+    def _answered(self, ask: Callable[[], T], hang_up: Callable[[], None] = lambda: None) -> T | None:
+        """The answer to a question to the server. None: we are to stop."""
+        question = Question(ask, self._inbox.put, self._not_answered, hang_up)
+        try:
+            while not self._stopping.is_set():
+                if question in self._pause(None):
+                    return question.answer
+            return None
+        finally:
+            question.stop()
+
+    def _not_answered(self, error: SsyncdError) -> None:
+        self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
 
     def _reopen(self) -> RealDisk:
         if self._is_missing():
             if not self._approved:
-                raise RootError(self._missing())
-            self._make_directory()
+                raise RootError(f"{self.settings.path}: the folder is missing: mount it or put it back")
+            _make_directory(self.settings.path)
         return self._open_disk()
 
     def _open_disk(self) -> RealDisk:
@@ -243,27 +247,27 @@ class Folder:
     def _is_missing(self) -> bool:
         return not os.path.isdir(self.settings.path)
 
-    def _missing(self) -> str:
-        return f"{self.settings.path}: the folder is missing: mount it or put it back"
+    def _hold(self, error: RootError) -> None:
+        """Until it is as it was, or the user says that it is meant to be so; where nobody's word helps, it is a failure."""
+        reason = str(error)
+        if reason != self._status.last_error:
+            log.warning("%s: nothing is synced until this is answered or mended", reason)
+        status = replace(self._status, phase=Phase.FAILED, holds=(), troubles=(), last_error=reason)
+        if isinstance(error, UnusableError):
+            self._tell(replace(status, troubles=(Trouble(".", reason),)))
+        else:
+            hold = Hold(reason, self._database.agreed(), "everywhere")
+            self._tell(replace(status, phase=Phase.HELD, holds=(hold,)))
 
-    def _make_directory(self) -> None:
-        try:
-            self.settings.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RootError(f"{self.settings.path}: cannot be made: {error.strerror}") from error
-
-    def _hold(self, reason: str) -> None:
-        if reason not in [hold.reason for hold in self._status.holds]:
-            log.warning("%s: nothing is synced until this is answered", reason)
-        hold = Hold(reason, self._database.agreed(), "everywhere")
-        self._tell(replace(self._status, phase=Phase.HELD, holds=(hold,), last_error=reason))
-
-    def _pause(self, seconds: float) -> None:
-        for item in self._inbox.take(seconds):
+    def _pause(self, seconds: float | None) -> list[Any]:
+        """What came in, for which there is no use now."""
+        items = self._inbox.take(seconds)
+        for item in items:
             if isinstance(item, _Stop):
                 self._stopping.set()
             else:
                 self._refuse(item)
+        return items
 
     def _refuse(self, item: Any) -> None:
         if isinstance(item, _Ask):
@@ -271,9 +275,11 @@ class Folder:
 
     # Syncing, while folder and server are there.
 
-    def _sync(self, disk: RealDisk, extensions: Extensions) -> None:
+    def _sync(self, disk: RealDisk, extensions: Extensions, removed: list[Entry]) -> None:
         """Build everything, run, take everything down."""
         record = Record(self._database)
+        if removed:
+            bury(record, removed)
         if self._approved:
             record.set_meta("folder", disk.identity)
         store = RetryingChunks(
@@ -375,6 +381,13 @@ def _answer(engine: Engine, ask: _Ask) -> Callable[[], None]:
         return partial(ask.future.set_result, ask.function(engine))
     except SsyncdError as error:
         return partial(ask.future.set_exception, error)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableError(f"{path}: cannot be made: {error.strerror}") from error
 
 
 def _open_database(path: Path) -> Database:

@@ -48,6 +48,8 @@ class Local:
         self.exclusion = Exclusion(record, disk, settings.ignore)
         self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key)
         self.scanner.stats, self.scanner.young, self.scanner.recent = record.stats, record.young, self._is_recent
+        self.found: Callable[[str], None] = lambda _: None
+        """Told the hash of each content that is read."""
         self._disk = disk
         self._transfers = transfers
         self._bodies = bodies
@@ -102,7 +104,11 @@ class Local:
         self._moved[new] = old
         self._agenda.moved(old, new)
         self.exclusion.moved(old, new)
+        for path in [path for path in self.scanner.troubles if path.startswith(old + "/")]:
+            del self.scanner.troubles[path]
+            self._agenda.look(new + path.removeprefix(old))
         for path in [path for path in self.writing if path.startswith(old + "/")]:
+            del self.writing[path]
             self._note(new + path.removeprefix(old), writing=True)
 
     def _places(self, path: str) -> list[str]:
@@ -276,6 +282,14 @@ class Local:
         self.record.local.put(Entry(key, entry.parent, entry.name, entry.kind, content, entry.exec))
         self.record.looked([key])
         self._agenda.touch(key)
+        self.found(content.hash)
+
+    def read_again(self, key: str) -> None:
+        """A file whose chunks nobody knows any more, or that holds something else than we thought."""
+        path = self.record.local.path(key)
+        if path is not None:
+            self.record.stats.pop(key, None)
+            self._agenda.look(path)
 
     # Names for what is new.
 

@@ -6,15 +6,18 @@ Everything that changes here is written by the next `commit`, in one transaction
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
-from ssyncd.folder.entries import is_key, to_data, to_entry
+from ssyncd.folder.entries import is_key, is_plea, to_data, to_entry
 from ssyncd.planner.structure import Placed, Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
 from ssyncd.protocol.ghosts import Ghost, Sent
 from ssyncd.state.database import BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
 
 NOWHERE = Placed(0, False)
+PLEA = "plea "
+"""What the names of pleas in the meta table begin with."""
 SURE = 1_000_000_000
 """Nanoseconds after which a change that left the same stamp as the one before would have been told by the watcher."""
 
@@ -36,6 +39,8 @@ class Record:
         self.ghosts: dict[str, RemoteRow] = {}
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
         self.unusable: dict[str, str] = {}
+        self.pleas: dict[str, str] = {}
+        """Contents that somebody asks for (see `folder.pleas`), by hash: which device."""
         self.unflushed = False
         """Whether the base says more since this was reset than may be durable on the disk."""
         self.meta = database.meta()
@@ -63,6 +68,12 @@ class Record:
                 self.stats[key] = base.stat
                 if abs(seen - (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime)) <= SURE:
                     self.young.add(key)
+        for name, value in self.meta.items():
+            if name.startswith(PLEA):
+                version, _, by = value.partition(" ")
+                hash = name.removeprefix(PLEA)
+                self.pleas[hash] = by
+                self.ghosts[hash] = RemoteRow(hash, int(version), True, 0, False, None)
         for lost in self.database.overtaken():
             self.overtaken[lost.entry.key, lost.version] = lost
 
@@ -105,6 +116,9 @@ class Record:
     def put(self, key: str, ghost: Ghost) -> None:
         """A new version of an object. What is no entry (another program's, or hostile) is noted and changes nothing here: it
         is not known, which is not the same as deleted."""
+        if is_plea(key):
+            self._put_plea(key, ghost)
+            return
         old = self.ghosts.get(key)
         last, dead = (old.entry if old is not None else None), ghost.data is None
         entry = None
@@ -118,6 +132,22 @@ class Record:
         placed, mine = self._place(old, entry)
         self._note_past(old, ghost.version)
         self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, entry or last))
+
+    def bury(self, entry: Entry) -> None:
+        """An entry that the server had once."""
+        if entry.key not in self.ghosts:
+            self._placed += 1
+            self._set_ghost(RemoteRow(entry.key, 0, True, self._placed, False, entry))
+
+    def _put_plea(self, hash: str, ghost: Ghost) -> None:
+        self.ghosts[hash] = RemoteRow(hash, ghost.version, True, 0, False, None)
+        if ghost.data is None:
+            self.pleas.pop(hash, None)
+            self.set_meta(f"{PLEA}{hash}", None)
+        else:
+            by = str(ghost.data.get("by", ""))[:MAX_DEVICE]
+            by = self.pleas[hash] = by if by.isprintable() else ""
+            self.set_meta(f"{PLEA}{hash}", f"{ghost.version} {by}")
 
     def _place(self, old: RemoteRow | None, entry: Entry | None) -> tuple[int, bool]:
         if (

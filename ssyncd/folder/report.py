@@ -106,6 +106,8 @@ def phase(engine: Engine, pending: int) -> Phase:
         return Phase.PAUSED
     if not engine.online:
         return Phase.OFFLINE
+    if engine.local.scanner.first:
+        return Phase.SCANNING
     if not engine.caught_up:
         return Phase.STARTING
     if pending:

@@ -230,7 +230,7 @@ def _verify(asked: Asked, _: dict[str, str]) -> dict[str, Any]:
         if done.content.hash != entry.content.hash:
             damaged.append(f"{path}: holds other bytes than were synced, though its time and size did not change")
         elif done.body.data is None:
-            offers.append(UploadJob(entry.key, path, stat, done.content, done.body))
+            offers.append(UploadJob(entry.key, path, stat, done.content, done.body, check=True))
     asked.on_control(lambda engine: _offer(engine, offers))
     return {"checked": checked, "bytes": read, "damaged": damaged}
 

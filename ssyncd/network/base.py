@@ -62,6 +62,10 @@ class ChunkStore(Protocol):
     def missing(self, ids: Sequence[bytes]) -> set[bytes]:
         """Which of these the server does not have."""
 
+    def check(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these the server does not have, or has with other bytes than their ids say: each is read to find out. What
+        is put of them then takes the place of what was there."""
+
     def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
         """Store (id, plain bytes), durable on return; bytes sent on the wire. Storing again is harmless."""
 

@@ -4,6 +4,7 @@ A chunk travels in its stored form (`content.compression`), and what arrives is 
 """
 
 import json
+import secrets
 import threading
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ from ssyncd.network.login import Account, Extensions, bucket_name
 T = TypeVar("T")
 
 MAX_IDS = 10_000
+# The server reads each of these.
+MAX_CHECKED = 1000
 REQUEST_BYTES = 8 * 1024 * 1024
 LEAST_BYTES = 64 * 1024
 LENGTH_SIZE = 4
@@ -68,9 +71,15 @@ class HttpChunks:
         self._request = min(extensions.request_limit or REQUEST_BYTES, REQUEST_BYTES)
 
     def missing(self, ids: Sequence[bytes]) -> set[bytes]:
+        return self._absent("missing", _slices(ids))
+
+    def check(self, ids: Sequence[bytes]) -> set[bytes]:
+        return self._absent("check", _slices(ids, MAX_CHECKED))
+
+    def _absent(self, question: str, slices: Iterable[Sequence[bytes]]) -> set[bytes]:
         absent: set[bytes] = set()
-        for some in _slices(ids):
-            answer = self._server.ask("POST", f"{self._path}missing", b"".join(some), BINARY, MAX_IDS * ID_SIZE)
+        for some in slices:
+            answer = self._server.ask("POST", f"{self._path}{question}", b"".join(some), BINARY, MAX_IDS * ID_SIZE)
             refuse(answer)
             told = {answer.data[at : at + ID_SIZE] for at in range(0, len(answer.data), ID_SIZE)}
             if not told.issubset(some):
@@ -153,18 +162,35 @@ class ObjectChunks:
         for id, plain in chunks:
             value = json.dumps({"data": b64encode(seal(plain)).decode("ascii")}).encode()
             # One ccid for one chunk: an answer that got lost does not make a second version.
-            query = urlencode({"replace": 1, "ccid": id.hex()})
-            answer = self._server.ask(
-                "POST", f"{self._path}i/{id.hex()}?{query}", value, {"Content-Type": "application/json"}
-            )
-            # 412: the object is just this already; 409: this request was carried out before.
-            if answer.status not in (409, 412):
-                refuse(answer)
+            if self._put(id, value, id.hex()) == 409 and not self._is_sound(id):
+                # Carried out before, and lost or spoiled since.
+                self._put(id, value, secrets.token_hex(16))
             sent += len(value)
             with self._lock:
                 if self._present is not None:
                     self._present.add(id)
         return sent
+
+    def _put(self, id: bytes, value: bytes, ccid: str) -> int:
+        query = urlencode({"replace": 1, "ccid": ccid})
+        answer = self._server.ask(
+            "POST", f"{self._path}i/{id.hex()}?{query}", value, {"Content-Type": "application/json"}
+        )
+        # 412: the object is just this already; 409: this request was carried out before.
+        if answer.status not in (409, 412):
+            refuse(answer)
+        return answer.status
+
+    def check(self, ids: Sequence[bytes]) -> set[bytes]:
+        return {id for id in ids if not self._is_sound(id)}
+
+    def _is_sound(self, id: bytes) -> bool:
+        try:
+            for _ in self.get([id]):
+                return True
+        except ContentError:
+            pass
+        return False
 
     def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         for id in ids:
@@ -240,6 +266,9 @@ class RetryingChunks:
     def missing(self, ids: Sequence[bytes]) -> set[bytes]:
         return self._persist(lambda: self._store.missing(ids))
 
+    def check(self, ids: Sequence[bytes]) -> set[bytes]:
+        return self._persist(lambda: self._store.check(ids))
+
     def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
         left = list(chunks)
         sent = failures = 0
@@ -299,8 +328,8 @@ def _first(chunks: Sequence[tuple[bytes, bytes]], most: int) -> list[tuple[bytes
     return list(chunks[: max(1, sum(size <= most for size in total))])
 
 
-def _slices(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    return (ids[at : at + MAX_IDS] for at in range(0, len(ids), MAX_IDS))
+def _slices(ids: Sequence[bytes], most: int = MAX_IDS) -> Iterator[Sequence[bytes]]:
+    return (ids[at : at + most] for at in range(0, len(ids), most))
 
 
 def _check_status(response: Response) -> None:

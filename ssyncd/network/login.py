@@ -64,7 +64,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered."""
+    """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
+    of the objects that are not there any more."""
 
     chunks: bool = False
     object_limit: int = OBJECT_LIMIT
@@ -73,6 +74,7 @@ class Extensions:
     window: int = PLAIN_WINDOW
     devices: bool = False
     lean: bool = False
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit
         window=_limit(limits, "window", PLAIN_WINDOW),
         devices=value.get("devices") == 1,
         lean=value.get("lean") == 1,
+        removed=value.get("removed") == 1,
     )
 
 

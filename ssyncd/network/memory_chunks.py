@@ -30,6 +30,18 @@ class MemoryChunks:
         self._request("missing", len(ids))
         return {id for id in ids if id not in self.stored}
 
+    def check(self, ids: Sequence[bytes]) -> set[bytes]:
+        self._request("check", len(ids))
+        for id in {id for id in ids if id in self.stored and not self._is_sound(id)}:
+            del self.stored[id]
+        return {id for id in ids if id not in self.stored}
+
+    def _is_sound(self, id: bytes) -> bool:
+        try:
+            return chunk_id(open_sealed(self.stored[id], self.max_chunk)) == id
+        except ContentError:
+            return False
+
     def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
         arriving = {id: bytes(plain) for id, plain in chunks}
         self._request("put", len(arriving))

@@ -14,12 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from ssyncd.errors import NetworkError, ProtocolError
 from ssyncd.network import frames
 from ssyncd.network.base import Closed, Happening, Opened, Received
 from ssyncd.network.dial import Dial, Trust, hang_up
+from ssyncd.network.sockets import Outgoing, is_readable, outgoing
+from ssyncd.network.vigil import Pace, Vigil
 
 log = logging.getLogger(__name__)
 
@@ -30,26 +31,6 @@ _FAREWELL = 0.5
 _GOING = struct.pack("!H", 1001)
 
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds, and one size in bytes.
-
-    A heartbeat goes out after `beat` without a word from either side. The peer is dropped after `silence` without a word, or
-    `answer` after a heartbeat. A dial takes `connect` at most; the first retry comes after `first_retry`, each later one after
-    twice as long up to `last_retry`, shortened by chance by up to a half; a connection that stood for `settled`, or was
-    `proved`, starts anew.
-    """
-
-    beat: float = 20.0
-    answer: float | None = None
-    silence: float = 60.0
-    connect: float = 10.0
-    first_retry: float = 0.5
-    last_retry: float = 30.0
-    settled: float = 10.0
-    max_message: int = 8 * 1024 * 1024
 
 
 class WebSocketConnection:
@@ -194,10 +175,8 @@ class _Link:
         self._reason = ""
         self._finishing = False
         self._count = 0
-        # Times by time.monotonic: of the last bytes in, the last bytes out, the last heartbeat and the first unanswered one.
-        # The reader writes `_heard` and `_delivering`, the writer the others.
-        self._heard = self._sent = self._beat = self._asked = time.monotonic()
-        self._delivering = True
+        self._vigil = Vigil(pace, time.monotonic())
+        self._outgoing = Outgoing(0, 0)
         self._writer = threading.Thread(target=self._write, name="ssyncd-connection-writer", daemon=True)
         self._writer.start()
 
@@ -239,12 +218,9 @@ class _Link:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._socket, selectors.EVENT_READ)
                 while not self._reason:
-                    # Silence counts from where listening starts again.
-                    self._heard = time.monotonic()
-                    self._delivering = False
+                    self._vigil.listening(time.monotonic())
                     data = self._receive(selector)
-                    self._heard = time.monotonic()
-                    self._delivering = True
+                    self._vigil.delivering(time.monotonic())
                     if not data:
                         self.close("the server closed the connection")
                     elif messages := self._messages(data):
@@ -319,50 +295,55 @@ class _Link:
                     self._reason = "stopped"
                     return [(frames.CLOSE, _GOING)]
                 now = time.monotonic()
-                beat, silent = self._times(now)
-                if now >= silent:
-                    self._reason = f"the server was silent for {now - self._heard:.0f} seconds"
+                beat, silent = self._vigil.times(now)
+                if now >= silent and not self._lives(now):
+                    self._reason = f"the server was silent for {self._vigil.silence(now):.0f} seconds"
                 elif now >= beat:
-                    if self._asked <= self._heard:
-                        self._asked = now
-                    self._beat = now
+                    self._vigil.beats(now)
+                    self._outgoing = outgoing(self._socket)
                     self._count += 1
                     return [(frames.TEXT, b"h:%d" % self._count)]
                 else:
-                    self._ready.wait(min(beat, silent) - now)
+                    self._ready.wait(max(0.0, min(beat, silent) - now))
         return []
+
+    def _lives(self, now: float) -> bool:
+        """Whether there are signs of life after all: we were stopped and have not read yet, or what we said is getting through
+        slowly. What has got through to whoever is next and is not answered is no such sign."""
+        before, self._outgoing = self._outgoing, outgoing(self._socket)
+        slow = self._outgoing.through > before.through and (before.waiting or self._outgoing.waiting)
+        if slow or is_readable(self._socket):
+            self._vigil.alive(now)
+            return True
+        return False
 
     def _batch(self) -> list[tuple[int, bytes]]:
         batch = [self._outbox.popleft()]
         size = len(batch[0][1])
+        self._vigil.said(time.monotonic())
         while self._outbox and size < _MOST_WRITTEN:
             batch.append(self._outbox.popleft())
             size += len(batch[-1][1])
         return batch
 
-    def _times(self, now: float) -> tuple[float, float]:
-        """When the next heartbeat is due, and when the peer counts as gone."""
-        # While the owner does not let us read, nobody can say that the peer is silent.
-        heard = now if self._delivering else self._heard
-        silent = heard + self._pace.silence
-        if self._pace.answer is not None and self._asked > heard:
-            silent = min(silent, self._asked + self._pace.answer)
-        return max(self._beat, min(heard, self._sent)) + self._pace.beat, silent
-
     def _push(self, data: bytes, selector: selectors.BaseSelector) -> None:
-        left = memoryview(data)
+        left, waited = memoryview(data), False
         while left:
             try:
                 with self._io:
                     sent = self._socket.send(left)
                 left = left[sent:]
-                self._sent = time.monotonic()
+                self._vigil.sent(time.monotonic())
+                if waited:
+                    # There was no room, and now there is.
+                    self._vigil.alive(time.monotonic())
             except _NOT_YET:
+                waited = True
                 now = time.monotonic()
-                _, silent = self._times(now)
-                if now >= silent:
+                _, silent = self._vigil.times(now)
+                if now >= silent and not self._lives(now):
                     raise TimeoutError("the server takes nothing any more") from None
-                selector.select(silent - now)
+                selector.select(max(0.0, silent - now))
 
 
 def _why(payload: bytes) -> str:

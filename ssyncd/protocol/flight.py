@@ -10,6 +10,8 @@ from ssyncd.protocol.events import Delayed, Event, Refused, Settled, Unanswered
 from ssyncd.protocol.ghosts import GhostStore, Sent, source_of
 from ssyncd.protocol.messages import ChangeError, ClientChange
 
+MOST_LATE = 1000
+"""How many changes are still known for ours though later ones of their keys were answered."""
 NO_EFFECT = 412
 DUPLICATE = 409
 # No such object, wrong source version, diff does not fit: what the whole object may mend, once.
@@ -29,6 +31,8 @@ class Flight:
         self._by_ccid: dict[str, Sent] = {}
         self._by_key: dict[str, Sent] = {}
         self._released: dict[str, list[str]] = {}
+        # Released, and a later one of the same key was answered since; oldest first.
+        self._late: dict[str, None] = {}
         self._delayed: dict[str, ClientChange] = {}
         self._mended: set[str] = set()
         # Sent on an earlier connection, or in an earlier run, and not answered since.
@@ -160,13 +164,19 @@ class Flight:
 
     def _forget(self, sent: Sent) -> None:
         self._drop(sent.ccid)
+        if sent.ccid in self._late:
+            del self._late[sent.ccid]
+            return
         if self._by_key.get(sent.key) is not sent:
             self._released[sent.key].remove(sent.ccid)
             return
         del self._by_key[sent.key]
         self._delayed.pop(sent.ccid, None)
-        # The server is past this one, so what was released before it will not come any more.
-        for ccid in self._released.pop(sent.key, ()):
+        # What was released before it may still be under way: the server can read a connection that we gave up after the next one.
+        self._late.update(dict.fromkeys(self._released.pop(sent.key, ())))
+        while len(self._late) > MOST_LATE:
+            ccid = next(iter(self._late))
+            del self._late[ccid]
             self._drop(ccid)
 
     def _drop(self, ccid: str) -> None:

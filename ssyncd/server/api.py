@@ -7,7 +7,9 @@ from ssyncd.errors import RefusedError, StateError
 from ssyncd.server import accounts_api, admin_api, all_api, changes_api, chunks_api, objects_api
 from ssyncd.server.accounts_api import RATES, SignInRates
 from ssyncd.server.answers import SERVICES, as_json, error, errors_as_json, services
+from ssyncd.server.chunks_api import CHECKS, CHECKS_PER_MINUTE
 from ssyncd.server.quota import QUOTA, Quota
+from ssyncd.server.rates import Rate
 from ssyncd.server.services import Services
 from ssyncd.server.sessions import SESSIONS, Sessions
 
@@ -19,6 +21,7 @@ def make_app(core: Services) -> web.Application:
     app[SESSIONS] = Sessions()
     app[RATES] = SignInRates(settings.sign_ins_per_minute)
     app[QUOTA] = Quota(settings.storage_quota)
+    app[CHECKS] = Rate(CHECKS_PER_MINUTE)
     app.router.add_get("/healthz", health)
     app.router.add_get(r"/sock/1/{app}/websocket", app[SESSIONS].serve)
     app.router.add_get(r"/1/{app}{end:/?}", about)
@@ -55,5 +58,5 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    offers = {"chunks": 1, "devices": 1, "lean": 1}
+    offers = {"chunks": 1, "devices": 1, "lean": 1, "removed": 1}
     return as_json({"app": app.id, "server": f"ssyncd/{__version__}", **offers, "limits": limits})

@@ -1,22 +1,31 @@
-"""Chunks over HTTP: which are missing, up and down, one or many in a request.
+"""Chunks over HTTP: which are missing, which are sound, up and down, one or many in a request.
 
 Bodies are taken and given record by record: id (32 bytes), length (4 bytes, big-endian), stored form.
 """
 
 import asyncio
+import logging
 import struct
 from collections.abc import Sequence
 
 from aiohttp import web
 
-from ssyncd.errors import ContentError, RefusedError
-from ssyncd.server.answers import app_of, as_json, bucket_name, services, signed_in
+from ssyncd.content.chunks import MAX_CHUNK
+from ssyncd.errors import ContentError, DiskError, RefusedError
+from ssyncd.server.answers import LaterError, app_of, as_json, bucket_name, services, signed_in
 from ssyncd.server.blobs.base import Blobs, Scope, Upload
 from ssyncd.server.blobs.sealed import ID_LENGTH, ChunkTooLargeError, verify
 from ssyncd.server.quota import QUOTA
+from ssyncd.server.rates import Rate
 from ssyncd.server.services import Services
 
+log = logging.getLogger(__name__)
+
 IDS = 10_000
+# Of a request to check, which reads them all; and how many such requests a user may make in a minute.
+CHECKED = 1000
+CHECKS_PER_MINUTE = 60
+CHECKS: web.AppKey[Rate] = web.AppKey("checks")
 NOT_THERE = 0xFFFFFFFF
 # What goes to a thread at once, and is in memory twice for each request.
 STEP = 1024 * 1024
@@ -29,6 +38,7 @@ _OCTETS = "application/octet-stream"
 def routes() -> list[web.AbstractRouteDef]:
     return [
         web.post(r"/1/{app}/{bucket}/chunks/missing", missing),
+        web.post(r"/1/{app}/{bucket}/chunks/check", check),
         web.post(r"/1/{app}/{bucket}/chunks/put", put_many),
         web.post(r"/1/{app}/{bucket}/chunks/get", get_many),
         web.put(r"/1/{app}/{bucket}/chunks/{id}", put),
@@ -41,6 +51,35 @@ async def missing(request: web.Request) -> web.Response:
     ids = await _ids(request)
     answer = await core.carry(core.blobs.missing, scope, ids)
     return web.Response(body=b"".join(answer), content_type=_OCTETS)
+
+
+async def check(request: web.Request) -> web.Response:
+    """Those that are not there, or were spoiled and are not there any more. The server sees for itself which."""
+    core, scope = services(request), _scope(request)
+    ids = await _ids(request, CHECKED)
+    if wait := request.app[CHECKS].wait(scope.user):
+        raise LaterError("too many checks", 429, wait)
+    limit = max(core.settings.chunk_limit, MAX_CHUNK)
+    sound = [chunk for chunk in ids if await core.carry(_is_sound, core.blobs, scope, chunk, limit)]
+    absent = set(ids).difference(sound).union(await core.carry(core.blobs.missing, scope, sound))
+    return web.Response(body=b"".join(absent), content_type=_OCTETS)
+
+
+def _is_sound(blobs: Blobs, scope: Scope, chunk: bytes, limit: int) -> bool:
+    try:
+        sealed = blobs.get(scope, chunk)
+    except DiskError as error:
+        log.warning("chunk %s cannot be read: %s", chunk.hex(), error)
+        return False
+    if sealed is None:
+        return False
+    try:
+        verify(chunk, sealed, limit)
+    except ContentError as error:
+        log.warning("removed a chunk that was spoiled: %s", error)
+        blobs.discard(scope, chunk, sealed)
+        return False
+    return True
 
 
 async def get(request: web.Request) -> web.Response:
@@ -194,8 +233,8 @@ def _id(request: web.Request) -> bytes:
     return chunk
 
 
-async def _ids(request: web.Request) -> list[bytes]:
-    body = await _body(request, IDS * ID_LENGTH)
+async def _ids(request: web.Request, most: int = IDS) -> list[bytes]:
+    body = await _body(request, most * ID_LENGTH)
     if len(body) % ID_LENGTH:
         raise RefusedError(f"ids of {ID_LENGTH} bytes each are needed", 400)
     return [body[at : at + ID_LENGTH] for at in range(0, len(body), ID_LENGTH)]

@@ -23,7 +23,7 @@ from ssyncd.server.answers import (
 )
 from ssyncd.server.changes_api import position_of
 from ssyncd.server.entries import creation
-from ssyncd.server.index import Page, read_mark, read_page
+from ssyncd.server.index import LIMIT, PAGE_BYTES, Mark, Page, PageAnswer, read_mark, read_page
 from ssyncd.server.writer import INTERNAL
 
 # HTTP has no status for the codes that only the socket knows.
@@ -37,6 +37,7 @@ def routes() -> list[web.AbstractRouteDef]:
         *(web.route(method, r"/1/{app}/{bucket}/i/{key}", handler) for method, handler in both),
         *(web.route(method, r"/1/{app}/{bucket}/i/{key}/v/{version:\d{1,15}}", handler) for method, handler in both),
         web.get(r"/1/{app}/{bucket}/index", index),
+        web.get(r"/1/{app}/{bucket}/removed", removed),
         web.get(r"/1/{app}/buckets{end:/?}", buckets),
     ]
 
@@ -104,6 +105,20 @@ async def index(request: web.Request) -> web.Response:
     answer = await core.read(read_page, core.storage, page)
     body = answer.json(core.writer.positions.text(bucket, at), count=True)
     return web.Response(body=body, content_type="application/json")
+
+
+async def removed(request: web.Request) -> web.Response:
+    """An extension: objects that are not there any more, each with its last version, as in an index."""
+    core = services(request)
+    if core.settings.plain:
+        raise RefusedError("not found", 404)
+    bucket = await bucket_of(request, signed_in(request))
+    mark = read_mark(request.query.get("mark", ""))
+    after = "" if mark is None else mark.after
+    listed = await core.read(core.storage.removed, bucket, after, LIMIT, PAGE_BYTES)
+    full = len(listed) == LIMIT or sum(len(one.data or b"") for one in listed) > PAGE_BYTES
+    answer = PageAnswer(listed, Mark(0, listed[-1].key) if full else None)
+    return web.Response(body=answer.json(""), content_type="application/json")
 
 
 async def buckets(request: web.Request) -> web.Response:

@@ -33,13 +33,17 @@ class ReadDone:
 
 @dataclass(frozen=True, slots=True)
 class UploadJob:
-    """Bring the chunks the server misses there; `content` and `body` as read, a body with `data` needs nothing."""
+    """Bring the chunks the server misses there; `content` and `body` as read, a body with `data` needs nothing.
+
+    With `check` the server's chunks are read to find out, and those that were spoiled are sent again too.
+    """
 
     key: str
     path: str
     stat: Stat
     content: Content
     body: Body
+    check: bool = False
 
 
 @dataclass(frozen=True, slots=True)

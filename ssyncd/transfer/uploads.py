@@ -47,9 +47,16 @@ class Upload:
                 self._holders.setdefault(chunk.row.id, []).append(chunk)
         if not self._holders:
             return ()
-        missing = self._desk.store.missing(list(self._holders))
+        missing = self._missing()
         needed = [holders[0].row for id, holders in self._holders.items() if id in missing]
         return [partial(self._send, rows) for rows in batches(needed, lambda row: row.size)]
+
+    def _missing(self) -> set[bytes]:
+        store = self._desk.store
+        doubtful = {id for id, holders in self._holders.items() if any(chunk.file.job.check for chunk in holders)}
+        absent = store.check(list(doubtful)) if doubtful else set()
+        others = [id for id in self._holders if id not in doubtful]
+        return absent | store.missing(others) if others else absent
 
     def fail(self, error: SsyncdError) -> None:
         for file in self._files:

@@ -268,3 +268,15 @@ def test_the_first_look_comes_in_slices(folder: Folder, monkeypatch: pytest.Monk
     assert folder.tree == folder.on_disk
     assert len(sizes) > 2
     assert scanner.look((), [""]).left == []
+
+
+def test_what_was_wrong_below_a_directory_that_went_is_not_wrong_any_more() -> None:
+    folder = Folder()
+    folder.user.make_dir("d")
+    folder.user.make_dir("gone")
+    folder.look_everywhere()
+    folder.scanner.troubles.update({"d/odd": "a socket", "gone/odd": "a socket", "odd": "a socket"})
+    folder.user.rename("d", "e")
+    folder.user.delete("gone")
+    folder.scanner.look(("d", "e", "gone"))
+    assert folder.scanner.troubles == {"odd": "a socket"}

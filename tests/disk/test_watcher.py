@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -369,3 +370,31 @@ def test_a_watcher_that_fails_says_so(root: Path, monkeypatch: pytest.MonkeyPatc
     heard.until(lambda hints: hints == [Rescan("", "the watcher has failed")])
     assert heard.watcher.unwatched() == {"": "the watcher has failed"}
     heard.watcher.stop()
+
+
+def test_a_lazy_unmount_is_told_at_once_and_one_elsewhere_is_not(root: Path, tmp_path: Path) -> None:
+    """Inotify tells neither."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def mount(path: Path) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("file systems cannot be mounted here")
+
+    def unmount(path: Path) -> None:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+    mount(root)
+    (root / ".ssyncd/stage").mkdir(parents=True)
+    heard = Heard(root)
+    heard.watcher.start(heard)
+    try:
+        mount(elsewhere)
+        unmount(elsewhere)
+        assert not [hint for hint in heard.all_so_far() if isinstance(hint, Rescan)]
+        unmount(root)
+        assert heard.until(bool) == [Rescan("", "the folder was unmounted")]
+        assert heard.watcher.unwatched() == {"": "the folder was unmounted"}
+    finally:
+        heard.watcher.stop()

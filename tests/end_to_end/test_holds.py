@@ -93,6 +93,58 @@ def empty(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def empty_of_the_user_s(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != ".ssyncd":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("how", [shutil.rmtree, empty, empty_of_the_user_s])
+def test_however_a_folder_was_emptied_nothing_is_deleted_elsewhere_until_it_is_back(
+    site: Site, how: Callable[[Path], None], running: bool
+) -> None:
+    one, other = full_pair(site)
+    before = other.picture()
+    if not running:
+        one.stop()
+    kept = one.home / "kept"
+    shutil.copytree(one.folder, kept, symlinks=True)
+    how(one.folder)
+    for _ in range(2):
+        if one.running is None:
+            one.start(wait=False)
+        one.phase("held")
+        shown = one.run("status").stdout
+        assert "held: " in shown
+        assert f"ssyncd approve {one.folder}" in " ".join(shown.split())
+        one.stop()
+    one.start(wait=False)
+    one.phase("held")
+    other.write("meanwhile", "m")
+    other.wait()
+    assert other.picture() == {**before, "meanwhile": b"m"}
+    marked = one.path(".ssyncd/folder").exists()
+    skipped = shutil.ignore_patterns(".ssyncd") if marked else None
+    shutil.copytree(kept, one.folder, symlinks=True, dirs_exist_ok=True, ignore=skipped)
+    one.phase("in sync")
+    assert agree(one, other) == {**before, "meanwhile": b"m"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [empty, empty_of_the_user_s])
+def test_an_emptied_folder_that_is_approved_is_empty_everywhere(site: Site, how: Callable[[Path], None]) -> None:
+    one, other = full_pair(site)
+    how(one.folder)
+    one.phase("held")
+    assert one.run("approve", one.folder).returncode == 0
+    other.phase("held")
+    assert set(FILES) <= set(other.picture())
+    other.ask("approve")
+    assert agree(one, other) == {}
+
+
 def back_from_elsewhere(one: Machine, other: Machine) -> Picture:
     """What both have after the folder that was moved away is in its place again."""
     (one.home / "elsewhere").rename(one.folder)
@@ -237,9 +289,8 @@ def test_an_unmounted_folder_deletes_nothing_elsewhere(
         unmount()
         if not running:
             one.start(wait=False)
-        # The kernel says nothing of a mount that went; the next thing that is to be done finds out.
+        one.phase("held", timeout=5.0)
         other.write("meanwhile", "m")
-        one.phase("held")
         other.wait()
         assert other.picture() == {**before, "meanwhile": b"m"}
         assert "meanwhile" not in one.names()

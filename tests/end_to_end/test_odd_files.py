@@ -46,6 +46,25 @@ def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None
 
 
 @pytest.mark.slow
+def test_what_is_too_deep_is_named_and_heals_when_it_is_moved_up(site: Site) -> None:
+    one, other = site.pair()
+    deep = one.path("/".join(["d"] * 249))
+    deep.mkdir(parents=True)
+    (deep / "e" / "f" / "g").mkdir(parents=True)
+    (deep / "e" / "f" / "g" / "too deep").write_text("1")
+    (deep / "deep").write_text("2")
+    start(one, other)
+    until(lambda: other.holds(f"{'d/' * 249}deep", "2"), "what is less deep arrives")
+    [trouble] = one.status().troubles
+    assert trouble.reason == "more than 250 directories deep"
+    assert trouble.path.startswith("d/d/")
+    (deep / "e").rename(one.path("e"))
+    until(lambda: other.holds("e/f/g/too deep", "1"), "it arrives")
+    agree(one, other)
+    assert not one.status().troubles
+
+
+@pytest.mark.slow
 def test_links_are_never_followed(site: Site) -> None:
     one, other = site.pair()
     outside = other.home / "outside"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssyncd.disk.inotify import BELOW, Inotify
-from ssyncd.errors import NetworkError
+from ssyncd.errors import NetworkError, UnusableError
 from ssyncd.folder import Folder, FolderSettings
 from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
@@ -94,23 +94,21 @@ def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machi
 
 
 @pytest.mark.slow
-def test_what_the_server_has_lost_is_sent_again_by_verify(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
+def test_what_the_server_has_lost_or_spoiled_is_sent_again_by_verify(
+    machines: tuple[Machine, Machine], tmp_path: Path
+) -> None:
     one, two = machines
     data = os.urandom(3_000_000)
     (one.path / "large").write_bytes(data)
     folder = one.start()
-    lost = [path for path in (tmp_path / "server" / "chunks").glob("*/*/*/*") if path.is_file()]
-    assert lost
-    for path in lost:
-        path.unlink()
-    other = two.launch()
-    assert other.wait(DEADLINE, lambda status: [trouble.path for trouble in status.troubles] == ["large"])
-    assert "the server has no chunk" in other.status().troubles[0].reason
-    assert not (two.path / "large").exists()
+    lost, spoiled, *_ = files = {
+        path: path.read_bytes() for path in (tmp_path / "server" / "chunks").glob("*/*/*/*") if path.is_file()
+    }
+    lost.unlink()
+    spoiled.write_bytes(files[spoiled][:-1])
     assert folder.request("verify") == {"checked": 1, "bytes": len(data), "damaged": []}
-    until(lambda: all(path.exists() for path in lost))
-    other.request("rescan")
-    two.in_sync()
+    until(lambda: lost.exists() and spoiled.read_bytes() == files[spoiled])
+    two.start()
     assert (two.path / "large").read_bytes() == data
 
 
@@ -181,9 +179,16 @@ def test_a_folder_for_which_the_kernel_has_no_more_watchers_says_so_and_heals(
 
         patched.setattr("ssyncd.disk.watcher.Inotify", refuse)
         folder = one.launch()
-        assert folder.wait(DEADLINE, lambda status: status.phase is Phase.HELD)
-        assert "cannot be watched: Too many open files" in folder.status().last_error
+        assert folder.wait(DEADLINE, lambda status: status.phase is Phase.FAILED)
+        status = folder.status()
+        assert not status.holds
+        assert [trouble.path for trouble in status.troubles] == ["."]
+        assert "cannot be watched: too many open files: end other programs" in status.last_error
+        with pytest.raises(UnusableError, match=r"max_user_instances.*there is nothing to approve"):
+            folder.request("approve")
     one.in_sync()
+    assert not folder.status().troubles
+    assert not folder._approved
 
 
 def truncate(path: Path) -> None:

@@ -108,3 +108,19 @@ def test_what_a_program_keeps_open_is_sent_when_it_has_been_still(world: World) 
         world.time.now += 0.01
     assert rounds < 3, "it turns without end while the file is open"
     writing.close()
+
+
+def test_a_file_that_is_being_written_when_we_move_its_directory_is_waited_for_at_its_new_place_only(
+    world: World,
+) -> None:
+    one, two = world.machines
+    one.user.make_dir("d")
+    world.settle()
+    writing = two.user.open("d/f")
+    writing.write(b"half")
+    two.watcher.deliver()
+    world.work(two)
+    assert list(two.engine.local.writing) == ["d/f"]
+    two.engine.local.moved("d", "e")
+    assert list(two.engine.local.writing) == ["e/f"]
+    writing.close()

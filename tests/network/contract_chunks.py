@@ -1,4 +1,5 @@
-"""What every chunk store must keep to. A test class for one gives the fixture `store`, empty and closed afterwards."""
+"""What every chunk store must keep to. A test class for one gives the fixture `store`, empty and closed afterwards, and
+`spoil` and `lose`, which do that to a chunk on the server."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ssyncd.content.chunks import chunk_id
-from ssyncd.errors import ChunkMissingError, NetworkError, RefusedError, SsyncdError
+from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RefusedError, SsyncdError
 
 NOISE = random.Random(5).randbytes(1 << 20)
 TEXT = b"a line of text\n" * 10_000
@@ -38,6 +39,33 @@ class ChunkStoreContract:
         assert store.missing([here[0], gone[0]]) == {here[0], gone[0]}
         store.put([here])
         assert store.missing([here[0], gone[0]]) == {gone[0]}
+
+    def test_checking_names_those_that_are_not_there(self, store):
+        here, gone = named(NOISE[:5000], b"gone")
+        store.put([here])
+        assert store.check([here[0], gone[0], here[0]]) == {gone[0]}
+        assert store.check([]) == set()
+
+    def test_what_was_spoiled_is_found_by_checking_and_mended_by_putting_it_again(self, store, spoil):
+        chunks = named(NOISE[:5000], TEXT, b"sound")
+        store.put(chunks)
+        spoil(chunks[0][0])
+        spoil(chunks[1][0])
+        with pytest.raises(ContentError):
+            list(store.get([chunks[0][0]]))
+        assert store.check([id for id, _ in chunks]) == {chunks[0][0], chunks[1][0]}
+        assert next(store.get([chunks[2][0]])) == chunks[2]
+        store.put(chunks[:2])
+        assert store.check([id for id, _ in chunks]) == set()
+        assert list(store.get([id for id, _ in chunks])) == chunks
+
+    def test_what_was_lost_is_mended_by_putting_it_again(self, store, lose):
+        chunks = named(NOISE[:5000], TEXT)
+        store.put(chunks)
+        lose(chunks[0][0])
+        assert store.check([id for id, _ in chunks]) == {chunks[0][0]}
+        store.put(chunks)
+        assert list(store.get([id for id, _ in chunks])) == chunks
 
     def test_many_ids_can_be_asked_for(self, store):
         ids = [chunk_id(b"%d" % n) for n in range(10_500)]

@@ -63,7 +63,7 @@ class Reply:
 class FakeServer:
     """Answers what `answer` says; `requests` are those that came."""
 
-    def __init__(self, answer: Callable[[Request], Reply]) -> None:
+    def __init__(self, answer: Callable[[Request], Reply], port: int = 0) -> None:
         self.requests: list[Request] = []
         server = self
 
@@ -93,7 +93,7 @@ class FakeServer:
                 if reply.promised is not None:
                     self.close_connection = True
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._http.daemon_threads = False
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="test-fake-server")
         self._thread.start()
@@ -107,8 +107,8 @@ class FakeServer:
 
 
 @contextmanager
-def fake_server(answer: Callable[[Request], Reply]) -> Iterator[FakeServer]:
-    server = FakeServer(answer)
+def fake_server(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[FakeServer]:
+    server = FakeServer(answer, port)
     try:
         yield server
     finally:

@@ -3,12 +3,13 @@ import threading
 
 import pytest
 import zstandard
+from pybase64 import b64encode
 
 from ssyncd.content.chunks import MAX_CHUNK, chunk_id
 from ssyncd.content.compression import seal
 from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RefusedError, RemoteError, SignInError
 from ssyncd.network.chunks import HttpChunks, ObjectChunks, Patience, RetryingChunks, open_store
-from ssyncd.network.http import HttpServer
+from ssyncd.network.http import HttpServer, refuse
 from ssyncd.network.login import Account, Extensions, discover
 from ssyncd.network.memory_chunks import MemoryChunks
 from tests.network.contract_chunks import NOISE, ChunkStoreContract, VerifyingContract, named
@@ -32,15 +33,33 @@ def plain(tmp_path):
         yield account
 
 
-class TestMemoryChunks(ChunkStoreContract, VerifyingContract):
-    @pytest.fixture
-    def store(self):
-        return MemoryChunks(max_chunk=1 << 20)
+def flipped(sealed):
+    return bytes([*sealed[:-1], sealed[-1] ^ 1])
 
 
-class TestRetryingChunks(ChunkStoreContract):
+class InMemory:
     @pytest.fixture
-    def store(self):
+    def stored(self):
+        return {}
+
+    @pytest.fixture
+    def spoil(self, stored):
+        return lambda id: stored.update({id: flipped(stored[id])})
+
+    @pytest.fixture
+    def lose(self, stored):
+        return stored.pop
+
+
+class TestMemoryChunks(InMemory, ChunkStoreContract, VerifyingContract):
+    @pytest.fixture
+    def store(self, stored):
+        return MemoryChunks(stored, max_chunk=1 << 20)
+
+
+class TestRetryingChunks(InMemory, ChunkStoreContract):
+    @pytest.fixture
+    def store(self, stored):
         """Every other request breaks off."""
         count = iter(range(1_000_000))
 
@@ -48,12 +67,25 @@ class TestRetryingChunks(ChunkStoreContract):
             if inner.closing or next(count) % 2 == 0:
                 raise NetworkError(f"{name} broke off")
 
-        inner = MemoryChunks(max_chunk=1 << 20, before=stumble)
+        inner = MemoryChunks(stored, max_chunk=1 << 20, before=stumble)
         inner.closing = False
         return RetryingChunks(inner, lambda _: False, lambda: 0.5, Patience(tries=50))
 
 
 class TestHttpChunks(ChunkStoreContract, VerifyingContract):
+    @pytest.fixture
+    def file(self, store, tmp_path):
+        """Where a chunk lies on the server."""
+        return lambda id: next((tmp_path / "chunks").rglob(f"{id.hex()[:2]}/{id.hex()[2:]}"))
+
+    @pytest.fixture
+    def spoil(self, file):
+        return lambda id: file(id).write_bytes(flipped(file(id).read_bytes()))
+
+    @pytest.fixture
+    def lose(self, file):
+        return lambda id: file(id).unlink()
+
     @pytest.fixture
     def store(self, ours, request):
         store = open_store(ours, request.node.name, discover(ours.url))
@@ -63,6 +95,17 @@ class TestHttpChunks(ChunkStoreContract, VerifyingContract):
 
 
 class TestObjectChunks(ChunkStoreContract):
+    @pytest.fixture
+    def spoil(self, store):
+        """Another client of the account writes something else there."""
+        value = json.dumps({"data": b64encode(seal(b"something else")).decode()}).encode()
+        path = lambda id: f"{store._path}i/{id.hex()}?replace=1"  # noqa: E731
+        return lambda id: refuse(store._server.ask("POST", path(id), value, {"Content-Type": "application/json"}))
+
+    @pytest.fixture
+    def lose(self, store):
+        return lambda id: refuse(store._server.ask("DELETE", f"{store._path}i/{id.hex()}"))
+
     @pytest.fixture
     def store(self, plain, request):
         store = open_store(plain, request.node.name, discover(plain.url))
@@ -108,6 +151,7 @@ def answering():
 
 QUESTIONS = {
     "missing": lambda store: store.missing([MILK]),
+    "check": lambda store: store.check([MILK]),
     "put": lambda store: store.put([(MILK, b"milk")]),
     "get": lambda store: list(store.get([MILK])),
 }
@@ -204,8 +248,13 @@ def test_foreign_names_in_the_listing_are_passed_over(answering):
 
 
 @pytest.mark.parametrize("status", [409, 412])
-def test_an_object_that_is_there_already_is_as_good_as_put(answering, status):
-    assert answering(Reply(status, b""), object_store, QUESTIONS["put"]) > 0
+def test_an_object_that_is_there_already_is_as_good_as_put(status):
+    there = json.dumps({"data": b64encode(seal(b"milk")).decode()}).encode()
+    with fake_server(lambda asked: Reply(200, there) if asked.method == "GET" else Reply(status)) as server:
+        store = object_store(server)
+        assert QUESTIONS["put"](store) > 0
+        store.close()
+        assert len([request for request in server.requests if request.method == "POST"]) == 1
 
 
 def test_requests_stay_below_the_servers_limit():

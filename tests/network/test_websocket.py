@@ -110,6 +110,36 @@ def test_a_peer_that_does_not_answer_a_heartbeat_is_dropped(server):
     assert "silent" in happenings[1].reason
 
 
+def test_who_sends_to_a_peer_that_is_not_there_any_more_notices_soon(server):
+    server.answer_beats = False
+    happenings = []
+    with connected(url(server), happenings, Pace(probe=0.02, answer=0.1, first_retry=0.01)) as connection:
+        wait_for(lambda: count(happenings, Opened) == 1)
+        connection.send(["nobody answers this"])
+        wait_for(lambda: count(happenings, Opened) == 2)
+    assert "silent" in happenings[1].reason
+
+
+def test_a_message_that_gets_through_slowly_is_not_broken_off():
+    """Nothing can be answered before its last byte is there."""
+    size, taken = 8_000_000, []
+
+    def serve(opened):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_000)
+        upgraded()(opened)
+        while sum(taken) < size and (piece := opened.recv(40_000)):
+            taken.append(len(piece))
+            time.sleep(0.01)
+
+    happenings = []
+    pace = Pace(probe=0.1, answer=0.4, silence=0.8)
+    with RawServer(serve) as raw, connected(url(raw), happenings, pace) as connection:
+        wait_for(lambda: count(happenings, Opened) == 1)
+        connection.send(["x" * size])
+        wait_for(lambda: sum(taken) >= size)
+        assert happenings == [Opened()]
+
+
 def test_a_silent_peer_is_dropped(server):
     server.answer_beats = False
     happenings = []

@@ -185,7 +185,9 @@ def test_a_change_without_its_payload_is_unanswered_and_still_known_when_it_come
     assert list(client.store.sent()) == []
 
 
-def test_what_was_given_up_is_forgotten_when_a_later_one_of_the_key_is_taken():
+def test_what_was_given_up_is_still_ours_when_it_comes_after_a_later_one_of_the_key(monkeypatch):
+    """The server reads a connection that we gave up after the next one."""
+    monkeypatch.setattr("ssyncd.protocol.flight.MOST_LATE", 1)
     client = Client().live()
     client.channel.submit("k", ADD, None, "c1", keep=False)
     client.channel.closed()
@@ -193,7 +195,22 @@ def test_what_was_given_up_is_forgotten_when_a_later_one_of_the_key_is_taken():
     client.channel.submit("k", ADD, None, "c2", keep=False)
     assert [sent.ccid for sent in client.store.sent()] == ["c1", "c2"]
     client.hear(Changes((change("k", 1, ccids=("c2",)),)))
+    assert [sent.ccid for sent in client.store.sent()] == ["c1"]
+    (late,) = client.hear(Changes((change("k", 2, {"a": {"o": "r", "v": 5}}, 1, ccids=("c1",)),)))
+    assert late.mine.ccid == "c1"
     assert list(client.store.sent()) == []
+
+
+def test_of_what_was_given_up_and_never_came_only_the_latest_are_still_known(monkeypatch):
+    monkeypatch.setattr("ssyncd.protocol.flight.MOST_LATE", 2)
+    client = Client().live()
+    for number in range(5):
+        client.channel.submit(f"k{number}", ADD, None, f"lost{number}", keep=False)
+        client.channel.closed()
+        client.back()
+        client.channel.submit(f"k{number}", ADD, None, f"sent{number}", keep=False)
+        client.hear(Changes((change(f"k{number}", 1, ccids=(f"sent{number}",)),)))
+    assert [sent.ccid for sent in client.store.sent()] == ["lost3", "lost4"]
 
 
 def test_a_restart_takes_up_what_the_store_holds():

@@ -53,6 +53,14 @@ class BlobsContract:
         assert blobs.missing(HERE, ids) == []
         assert sorted(blobs.ids(HERE)) == sorted(ids)
 
+    def test_only_what_is_stored_like_that_is_discarded(self, blobs: Blobs) -> None:
+        x, y = put(blobs, HERE, b"x", b"y")
+        blobs.discard(HERE, x, seal(b"what somebody has just put over it"))
+        blobs.discard(HERE, y, seal(b"y"))
+        blobs.discard(HERE, y, seal(b"y"))
+        assert blobs.get(HERE, x) == seal(b"x")
+        assert blobs.missing(HERE, [x, y]) == [y]
+
     def test_two_uploads_of_one_chunk_at_once_both_succeed(self, blobs: Blobs) -> None:
         first, second = blobs.upload(HERE), blobs.upload(HERE)
         first.add([a_chunk(b"x")])

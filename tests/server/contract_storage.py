@@ -138,6 +138,34 @@ class ChangesContract:
         pages = [storage.page(writing.bucket, "a", 9, 2, 0), storage.page(writing.bucket, "", 9, 9, len(data(1)) + 1)]
         assert [[one.key for one in page] for page in pages] == [["b", "c"], ["a", "b"]]
 
+    def test_what_was_removed_is_listed_with_its_last_version(self, storage: ChangeStorage, writing: Writing) -> None:
+        other = Writing(storage, storage.bucket("user", "ssyncd", "other"))
+        other.position = writing.position
+        other.put("a")
+        other.put("a", live=False)
+        writing.position = other.position
+        for key in "abcdef":
+            writing.put(key)
+        writing.put("b")
+        for key in "bcdf":
+            writing.put(key, live=False)
+        writing.put("c")
+        expected = [("b", 2, data(2)), ("d", 1, data(1)), ("f", 1, data(1))]
+        assert storage.removed(writing.bucket, "", 10, 9999) == expected
+        assert storage.removed(writing.bucket, "", 2, 9999) == expected[:2]
+        assert storage.removed(writing.bucket, "b", 2, 9999) == expected[1:]
+        assert storage.removed(writing.bucket, "", 10, len(data(1)) + 1) == expected[:2]
+        assert storage.removed(99, "", 10, 9999) == []
+
+    def test_what_was_removed_long_ago_is_listed_too(self, storage: ChangeStorage, writing: Writing) -> None:
+        writing.put("a", at=NOW - 1000)
+        writing.put("b", at=NOW - 1000)
+        writing.put("a", live=False, at=NOW - 1000)
+        writing.put("b", at=NOW)
+        while storage.prune(NOW - 1, 100):
+            pass
+        assert storage.removed(writing.bucket, "", 10, 9999) == [("a", 1, data(1))]
+
     def test_the_log_of_one_bucket_ends_at_its_limits(self, storage: ChangeStorage, writing: Writing) -> None:
         other = storage.bucket("user", "ssyncd", "other")
         rows = [writing.row("a"), writing.row("b")._replace(bucket=other), writing.row("c"), writing.row("d")]

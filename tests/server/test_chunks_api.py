@@ -71,6 +71,45 @@ def test_many_chunks_go_up_and_down_in_one_request_in_the_order_asked_for(tmp_pa
     told(tmp_path, story, **LIMITS)
 
 
+def test_the_server_sees_for_itself_which_chunks_are_sound(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        plain = [b"sound", os.urandom(9000), b"text" * 1000, b"cut short" * 500]
+        sound, flipped, lost, short = ids = ids_of(*plain)
+        await call(server, "put", b"".join(map(record, plain)))
+        files = {chunk: next(tmp_path.rglob(f"{chunk.hex()[:2]}/{chunk.hex()[2:]}")) for chunk in ids}
+        sealed = files[flipped].read_bytes()
+        files[flipped].write_bytes(bytes([*sealed[:-1], sealed[-1] ^ 1]))
+        files[lost].unlink()
+        files[short].write_bytes(files[short].read_bytes()[:-3])
+        assert await missing(server, ids) == [lost], "nobody has read them yet"
+        for _ in range(2):
+            answer = await call(server, "check", b"".join(ids) + sound)
+            assert {answer.body[at : at + 32] for at in range(0, len(answer.body), 32)} == {flipped, lost, short}
+        assert await missing(server, ids) == [flipped, lost, short]
+        await call(server, "put", b"".join(map(record, plain)))
+        assert (await call(server, "check", b"".join(ids))).body == b""
+
+    told(tmp_path, story, **LIMITS)
+
+
+def test_checking_costs_the_server_little_and_reaches_no_other_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssyncd.server.api.CHECKS_PER_MINUTE", 3)
+
+    async def story(server: Running) -> None:
+        (chunk,) = ids_of(b"x")
+        await call(server, "put", record(b"x"))
+        assert (await call(server, "check", chunk, token="f" * 32)).status == 401
+        assert (await call(server, "check", chunk * 1001)).status == 413
+        answers = [await call(server, "check", chunk) for _ in range(5)]
+        assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
+        assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+        assert await missing(server, [chunk]) == []
+
+    told(tmp_path, story, **LIMITS)
+
+
 def test_an_answer_of_many_megabytes_is_whole(tmp_path: Path) -> None:
     async def story(server: Running) -> None:
         plain = [os.urandom(700_000) for _ in range(12)]

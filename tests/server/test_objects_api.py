@@ -107,6 +107,31 @@ def test_38_the_index_is_paged(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
+def test_what_was_removed_is_listed_in_pages_and_not_by_a_plain_server(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ssyncd.server.objects_api.LIMIT", 2)
+
+    async def story(server: Running) -> None:
+        assert (await call(server, "GET", "removed")).json() == {"current": "", "index": []}
+        for number in range(5):
+            await call(server, "POST", f"i/k{number}", {"n": number})
+            await call(server, "POST", f"i/k{number}", {"n": number * 10})
+        for number in (0, 1, 3, 4):
+            await call(server, "DELETE", f"i/k{number}")
+        found, mark = [], ""
+        for _ in range(3):
+            page = (await call(server, "GET", "removed", mark=mark)).json()
+            found.append([(row["id"], row["d"]["n"]) for row in page["index"]])
+            mark = page.get("mark", "")
+        assert found == [[("k0", 0), ("k1", 10)], [("k3", 30), ("k4", 40)], []]
+        assert not mark
+
+    async def plain(server: Running) -> None:
+        assert (await call(server, "GET", "removed")).status == 404
+
+    told(tmp_path / "ours", story)
+    told(tmp_path / "plain", plain, plain=True)
+
+
 def test_38_the_index_can_be_of_what_changed_after_a_cv(tmp_path: Path) -> None:
     async def story(server: Running) -> None:
         for key in "abcdef":

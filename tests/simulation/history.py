@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
-from ssyncd.state.database import Database
 from tests.simulation import oracles
 from tests.simulation.machine import Machine
 from tests.simulation.operations import Users
@@ -38,6 +37,7 @@ FAULTS = {
     "forget": 1,
     "backup": 2,
     "restore": 2,
+    "spoil": 6,
 }
 """What goes wrong, and how often where it may."""
 KINDS = (
@@ -54,6 +54,7 @@ KINDS = (
     ("ambush", "strike", "cut", "kill", "overflow", "late", "die", "fail", "server"),
     ("forget", "kill"),
     ("backup", "restore", "cut"),
+    ("spoil", "cut", "late", "kill"),
 )
 """Which faults come together in one history."""
 
@@ -127,6 +128,7 @@ class History:
             "forget": self._forget,
             "backup": self._backup,
             "restore": self._restore,
+            "spoil": self._spoil,
         }
         self._saved: Storage | None = None
         self.restored = False
@@ -192,8 +194,7 @@ class History:
     def _forget(self, machine: Machine, one: int, two: int) -> None:
         """The state database is gone."""
         machine.kill()
-        machine.database = Database(":memory:")
-        machine.start()
+        machine.forget()
 
     def _backup(self, machine: Machine, one: int, two: int) -> None:
         self._saved = self.world.server.storage.copy()
@@ -202,6 +203,15 @@ class History:
         if self._saved is not None:
             self.restored = True
             self.world.restart_server(self._saved.copy())
+
+    def _spoil(self, machine: Machine, one: int, two: int) -> None:
+        """The server loses a chunk, or a bit of it."""
+        stored = self.world.stored
+        if stored:
+            id = sorted(stored)[one % len(stored)]
+            sealed = stored.pop(id)
+            if two % 2:
+                stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1])
 
     def _look_at(self, machine: Machine) -> None:
         oracles.nothing_is_partial(machine, self.users.ledger)

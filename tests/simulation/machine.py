@@ -11,6 +11,7 @@ from ssyncd.disk.faults import is_own
 from ssyncd.disk.memory import MemoryDisk, MemoryWatcher
 from ssyncd.errors import StateError
 from ssyncd.folder.engine import Edge, Engine
+from ssyncd.folder.graves import bury
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.settings import Clock, FolderSettings
@@ -76,7 +77,8 @@ class Machine:
         self._late: list[tuple[Socket, list[str]]] = []
         self.start()
 
-    def start(self) -> None:
+    def start(self, lost: bool = False) -> None:
+        """`lost`: `Folder` finds that the state was lost, and asks the server what was removed."""
         self.inbox.clear()
         self.fresh = True
         self.due: float | None = self.time.now
@@ -87,6 +89,8 @@ class Machine:
         self.record = Record(self.database)
         self.record.database = self._watched(self.database)
         self.transfers = Transfers(self.disk, MemoryChunks(self._stored), self.name, self.inbox.extend, workers=0)
+        if lost:
+            bury(self.record, self.server.removed())
         edge = Edge(
             self.disk,
             self.link.connection,
@@ -217,6 +221,11 @@ class Machine:
                 socket.incoming.put_nowait(message)
         self._late.clear()
         self.server.step()
+
+    def forget(self) -> None:
+        """The state database is gone."""
+        self.database = Database(":memory:")
+        self.start(lost=True)
 
     def stop(self) -> None:
         """As `Folder` does."""

@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from ssyncd.content.compression import seal
 from ssyncd.errors import NetworkError, RefusedError
 from ssyncd.folder.report import troubles
+from ssyncd.state.database import Database
 from tests.simulation.machine import Machine, Time
 from tests.simulation.operations import LARGE
 from tests.simulation.server import SECRET
@@ -190,34 +192,129 @@ def test_names_too_long_for_one_disk_are_named_there(world: World) -> None:
 # Chunks
 
 
-@pytest.mark.parametrize("how", ["missing", "flipped", "another's", "cut short"])
-def test_a_chunk_that_the_server_lost_or_spoiled_is_never_put_in_place(world: World, how: str) -> None:
+def harm(world: World, how: str) -> None:
+    """Something happens to every chunk on the server."""
+    for id, sealed in sorted(world.stored.items()):
+        if how == "missing":
+            del world.stored[id]
+        elif how == "cut short":
+            world.stored[id] = sealed[: len(sealed) // 2]
+        elif how == "another's":
+            world.stored[id] = seal(b"x" * LARGE)
+        else:
+            world.stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1])
+
+
+HARMS = ["missing", "flipped", "another's", "cut short"]
+
+
+@pytest.fixture
+def harmed(world: World, request: pytest.FixtureRequest) -> World:
+    """The first machine has two large files, whose chunks on the server are no good any more; the second comes back."""
     one, two = world.machines
     two.stop()
     world.machines = [one]
     one.user.write("large", b"".join(b"%07d\n" % number for number in range(LARGE)))
     one.user.write("other", b"o" * LARGE)
     world.settle()
-    good = dict(world.stored)
-    for id, sealed in good.items():
-        if how == "missing":
-            del world.stored[id]
-        elif how == "cut short":
-            world.stored[id] = sealed[: len(sealed) // 2]
-        else:
-            world.stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1]) if how == "flipped" else next(iter(good.values()))
+    harm(world, getattr(request, "param", "flipped"))
     two.start()
     world.machines = [one, two]
+    return world
+
+
+def pleas(world: World) -> set[str]:
+    """Those that stand, as any machine sees them."""
+    (found,) = {frozenset(machine.record.pleas) for machine in world.machines}
+    return set(found)
+
+
+@pytest.mark.parametrize("harmed", HARMS, indirect=True)
+def test_a_chunk_that_the_server_lost_or_spoiled_is_sent_again_by_a_machine_that_has_it(harmed: World) -> None:
+    one, two = harmed.machines
+    for _ in range(100):
+        go_on(harmed, 0.1)
+        for path in ("large", "other"):
+            assert two.user.tree().get(path) in (None, one.user.tree()[path])
+    assert trees(harmed)[0] == trees(harmed)[1]
+    assert not named(one) | named(two)
+    assert not pleas(harmed)
+    sent = [len(machine.sent) for machine in harmed.machines]
+    assert go_on(harmed, 3 * 3600) < 10
+    assert sent == [len(machine.sent) for machine in harmed.machines]
+
+
+@pytest.mark.parametrize("forgets", ["everything", "of which chunks they are", "nothing"])
+def test_what_only_a_machine_has_that_is_away_is_named_and_sent_again_when_it_is_back(
+    harmed: World, forgets: str
+) -> None:
+    one, two = harmed.machines
     one.user.write("small", b"s")
-    go_on(world, 120)
+    harmed.machines = [one]
+    two.stop()
+    harmed.settle()
+    one.stop()
+    harmed.machines = [two]
+    two.start()
+    rounds = go_on(harmed, 3600)
+    assert rounds < 400
     assert two.user.tree()["small"] == b"s"
-    for path in ("large", "other"):
-        assert two.user.tree().get(path) in (None, one.user.tree()[path])
-    assert named(two)
-    world.stored.update(good)
-    go_on(world, 120)
-    assert trees(world)[0] == trees(world)[1]
+    assert not {"large", "other"} & two.user.tree().keys()
+    assert all("the machines that have it are asked" in named(two)[path] for path in ("large", "other"))
+    two.stop()
+    two.start()
+    go_on(harmed, 60)
+    assert len(pleas(harmed)) == 2
+    if forgets == "everything":
+        one.database = Database(":memory:")
+    elif forgets != "nothing":
+        one.database._db.execute("DELETE FROM chunks")
+    one.start()
+    harmed.machines = [one, two]
+    go_on(harmed, 20)
+    assert trees(harmed)[0] == trees(harmed)[1]
+    assert trees(harmed)[0].keys() >= {"large", "other", "small"}
     assert not named(two)
+    assert not pleas(harmed)
+
+
+def test_nobody_is_asked_for_what_is_not_wanted_any_more(harmed: World) -> None:
+    one, two = harmed.machines
+    harmed.machines = [two]
+    go_on(harmed, 60)
+    assert len(pleas(harmed)) == 2
+    one.user.write("large", b"new" * LARGE)
+    one.user.delete("other")
+    one.stop()
+    one.start()
+    harmed.machines = [one, two]
+    go_on(harmed, 60)
+    assert trees(harmed)[0] == trees(harmed)[1]
+    assert "other" not in two.user.tree()
+    assert not pleas(harmed)
+
+
+def test_a_machine_that_asks_for_everything_again_and_again_gets_little_work_done(world: World) -> None:
+    one, _ = world.machines
+    for number in range(5):
+        one.user.write(f"large{number}", b"%d" % number * LARGE)
+    world.settle()
+    stored = dict(world.stored)
+    hashes = [entry.content.hash for key in one.record.local if (entry := one.record.local.get(key)) and entry.content]
+    checks: list[str] = []
+    for machine in world.machines:
+        machine.transfers.store.before = lambda name: checks.append(name)  # type: ignore[attr-defined]
+    socket = world.server.connect(lambda _: None)
+    init = {"clientid": "mallory", "api": "1.1", "token": SECRET, "app_id": "ssyncd", "name": "folder"}
+    socket.incoming.put_nowait(f"0:init:{orjson.dumps(init).decode()}")
+    for number in range(600):
+        for hash in [*hashes, "f" * 64]:
+            change = {"id": hash, "ccid": f"{number}-{hash[:8]}", "o": "M", "v": {"by": {"o": "+", "v": "mallory"}}}
+            socket.incoming.put_nowait(f"0:c:{orjson.dumps(change).decode()}")
+        go_on(world, 1)
+    assert 5 <= len(checks) < 2 * 5 * 12, "twice as long until the next answer, each time"
+    assert world.stored == stored
+    assert trees(world)[0] == trees(world)[1]
 
 
 # Clocks
@@ -281,6 +378,111 @@ def test_a_machine_that_sleeps_for_days_goes_on_where_it_was(world: World) -> No
     world.settle()
     assert trees(world)[0] == trees(world)[1]
     assert one.user.tree().keys() >= {"before", "day 0", "day 2"}
+
+
+# Lost state
+
+
+def lose_state(world: World, machine: Machine, meanwhile: Callable[[], None]) -> None:
+    """Others go on while this machine is away; when it is back it remembers nothing."""
+    machine.stop()
+    world.machines.remove(machine)
+    meanwhile()
+    world.settle()
+    world.time.now += 60
+    world.machines.append(machine)
+    machine.forget()
+    world.settle()
+
+
+def test_what_another_machine_deleted_does_not_come_back_after_the_state_was_lost(world: World) -> None:
+    one, two = world.machines
+    for path in ("a", "d/b", "x/y/c"):
+        for depth in range(1, path.count("/") + 1):
+            above = "/".join(path.split("/")[:depth])
+            if above not in one.user.tree():
+                one.user.make_dir(above)
+        one.user.write(path, path.encode())
+    one.user.link("l", "target")
+    one.user.write("large", b"l" * LARGE)
+    world.settle()
+    # Neither place is the one where it was born.
+    one.user.rename("a", "d/a")
+    one.user.rename("d", "moved")
+    world.settle()
+    before = two.tree()
+
+    def meanwhile() -> None:
+        for path in ("moved/a", "moved/b", "x", "l", "large"):
+            one.user.delete(path)
+        one.user.write("new", b"new")
+
+    lose_state(world, two, meanwhile)
+    assert one.tree() == two.tree()
+    assert two.tree().keys() == (before.keys() | {"new"}) - {"moved/a", "moved/b", "x", "x/y", "x/y/c", "l", "large"}
+    assert not two.record.meta.get("lost")
+    # What comes from now on is new, even if it is as it was.
+    two.user.write("moved/b", b"d/b")
+    world.settle()
+    assert one.user.tree()["moved/b"] == b"d/b"
+
+
+def test_what_was_changed_here_is_kept_after_the_state_was_lost(world: World) -> None:
+    one, two = world.machines
+    one.user.make_dir("gone")
+    one.user.write("gone/edited", b"1")
+    one.user.write("gone/same", b"2")
+    one.user.write("run", b"3")
+    world.settle()
+    world.time.now += 60
+
+    def meanwhile() -> None:
+        one.user.delete("gone")
+        one.user.delete("run")
+        two.user.write("gone/edited", b"here")
+        two.user.write("gone/new", b"new")
+        two.user.set_exec("run", True)
+
+    lose_state(world, two, meanwhile)
+    assert one.tree() == two.tree()
+    assert {"gone/edited": b"here", "gone/new": b"new", "run": b"3"}.items() <= two.user.tree().items()
+    assert "gone/same" not in two.user.tree()
+
+
+def test_what_was_deleted_and_made_again_is_left_alone_after_the_state_was_lost(world: World) -> None:
+    one, two = world.machines
+
+    def meanwhile() -> None:
+        one.user.delete("bad")
+        world.settle()
+        one.user.write("bad", b"first")
+        one.user.delete("d")
+        world.settle()
+        one.user.write("d", b"a file now")
+
+    lose_state(world, two, meanwhile)
+    assert trees(world)[0] == trees(world)[1] == {"bad": b"first", "d": b"a file now"}
+
+
+# Connections
+
+
+def test_what_a_connection_that_was_given_up_still_carries_replaces_nothing_newer(world: World) -> None:
+    one, _ = world.machines
+    one.user.write("f", b"first")
+    one.watcher.deliver()
+    world.work(one)
+    world.work(one)
+    one.cut(half_open=True)
+    [(_, late)] = one._late
+    assert [message for message in late if message.startswith("0:c:")]
+    one.user.write("f", b"second")
+    world.settle()
+    assert [tree["f"] for tree in trees(world)] == [b"second"] * 2
+    one.deliver_late()
+    world.settle()
+    assert [tree["f"] for tree in trees(world)] == [b"second"] * 2
+    assert not any("conflict" in path for path in one.user.tree())
 
 
 # A hostile fellow machine

@@ -11,6 +11,7 @@ from ssyncd.disk.scanner import Scanner
 from ssyncd.folder.apply import Applier
 from ssyncd.folder.doubts import Doubts
 from ssyncd.folder.local import Local
+from ssyncd.folder.pleas import Pleas
 from ssyncd.folder.record import Record
 from ssyncd.folder.remote import Remote
 from ssyncd.planner import reconcile
@@ -97,6 +98,10 @@ def believe_a_server_that_was_restored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Doubts, "listed", nothing)
 
 
+def answer_no_plea(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pleas, "_answer", lambda pleas, hashes, _: [pleas._due.pop(hash) for hash in hashes])
+
+
 ALL: tuple[tuple[Patch, tuple[str, ...], int], ...] = (
     (ignore_everything_for_a_second_after_our_own_writes, (), 30),
     (replace_and_remove_without_looking, ("ambush", "strike"), 100),
@@ -108,6 +113,7 @@ ALL: tuple[tuple[Patch, tuple[str, ...], int], ...] = (
     (record_what_is_not_durable, ("power",), 30),
     (trust_equal_stamps, (), 300),
     (believe_a_server_that_was_restored, ("backup", "restore", "cut"), 30),
+    (answer_no_plea, ("spoil", "cut", "late", "kill"), 300),
 )
 """A fault, the circumstances in which it shows, and within how many seeds."""
 

@@ -50,4 +50,7 @@ class Blobs(Protocol):
     def remove(self, scope: Scope, chunk: bytes, before: float) -> bool:
         """Remove a chunk unless it was put or asked for since `before` (seconds since the epoch)."""
 
+    def discard(self, scope: Scope, chunk: bytes, sealed: bytes) -> None:
+        """Remove a chunk if this is what is stored of it: whoever puts a sound one at this moment does not lose it."""
+
     def close(self) -> None: ...

@@ -121,6 +121,13 @@ class DirectoryBlobs:
                 return False
             return True
 
+    def discard(self, scope: Scope, chunk: bytes, sealed: bytes) -> None:
+        path = _path(str(self.folder(scope)), chunk)
+        with self._lock:
+            if self.get(scope, chunk) == sealed:
+                with mapped(path):
+                    os.unlink(path)
+
     def close(self) -> None:
         pass
 

@@ -53,6 +53,12 @@ class MemoryBlobs:
             del self._chunks[scope][chunk]
             return True
 
+    def discard(self, scope: Scope, chunk: bytes, sealed: bytes) -> None:
+        with self._lock:
+            found = self._chunks.get(scope, {}).get(chunk)
+            if found is not None and found[0] == sealed:
+                del self._chunks[scope][chunk]
+
     def close(self) -> None:
         pass
 

@@ -157,6 +157,10 @@ class ChangeStorage(Protocol):
         Ends with the object that makes it more than `size` bytes of data; 0: no data is wanted.
         """
 
+    def removed(self, bucket: int, after: str, most: int, size: int) -> list[Listed]:
+        """Objects that are removed, each with its last version, by key, the first `most` after the key `after`; none of which
+        that version is forgotten. Ends with the one that makes it more than `size` bytes."""
+
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
         """The log after a position, oldest first; `data` only where it stands in for the diff.
 

@@ -158,6 +158,21 @@ class MemoryChanges:
                     break
         return page
 
+    def removed(self, bucket: int, after: str, most: int, size: int) -> list[Listed]:
+        found: list[Listed] = []
+        total = 0
+        with self._lock:
+            for key, positions in sorted(self._objects.get(bucket, {}).items()):
+                rows = [self._rows[position] for position in positions]
+                lived = [row for row in rows if row.live]
+                if key <= after or rows[-1].live or not lived or lived[-1].data is None:
+                    continue
+                found.append(Listed(key, lived[-1].version, lived[-1].data))
+                total += len(lived[-1].data)
+                if len(found) == most or total > size:
+                    break
+        return found
+
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
         found: list[Row] = []
         total = 0

@@ -35,21 +35,29 @@ _CCIDS = f"""
         OR EXISTS (SELECT 1 FROM settled WHERE ccid = wanted.value AND bucket = wanted.bucket)"""
 # As of a position. From key to key by steps in the index, and to the newest version by one more: the versions between them are
 # never looked at, however many there are.
-_PAGE = """
+_EACH_KEY = """
     WITH RECURSIVE keys (key) AS (
         SELECT (SELECT key FROM changes INDEXED BY changes_by_key WHERE bucket = ?1 AND key > ?2 ORDER BY key LIMIT 1)
         UNION ALL
         SELECT (SELECT key FROM changes INDEXED BY changes_by_key
                 WHERE bucket = ?1 AND key > keys.key ORDER BY key LIMIT 1)
-        FROM keys WHERE keys.key IS NOT NULL)
-    SELECT keys.key, page.version, {data} FROM keys CROSS JOIN changes page INDEXED BY changes_by_key
+        FROM keys WHERE keys.key IS NOT NULL)"""
+_PAGE = f"""{_EACH_KEY}
+    SELECT keys.key, page.version, {{data}} FROM keys CROSS JOIN changes page INDEXED BY changes_by_key
         ON page.bucket = ?1 AND page.key = keys.key AND page.version =
             (SELECT version FROM changes INDEXED BY changes_by_key
              WHERE bucket = ?1 AND key = keys.key AND position <= ?3 ORDER BY version DESC LIMIT 1)
-        {join}
+        {{join}}
     WHERE keys.key IS NOT NULL AND page.live AND page.position > ?4 LIMIT ?5"""
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
+_REMOVED = f"""{_EACH_KEY}
+    SELECT keys.key, was.version, was.data FROM keys CROSS JOIN changes was ON was.position =
+        (SELECT position FROM changes INDEXED BY changes_by_key
+         WHERE bucket = ?1 AND key = keys.key AND live ORDER BY version DESC LIMIT 1)
+    WHERE keys.key IS NOT NULL AND was.data IS NOT NULL AND NOT
+        (SELECT live FROM changes INDEXED BY changes_by_key WHERE bucket = ?1 AND key = keys.key ORDER BY version DESC LIMIT 1)
+    LIMIT ?3"""
 _SINCE = """
     SELECT position, bucket, key, version, live, client, ccid, diff,
         CASE WHEN diff IS NULL THEN data END, at
@@ -200,6 +208,11 @@ class SqliteChanges:
     def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
         with self._database.work() as connection:
             rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, since, most))
+            return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
+
+    def removed(self, bucket: int, after: str, most: int, size: int) -> list[Listed]:
+        with self._database.work() as connection:
+            rows = connection.execute(_REMOVED, (bucket, after, most))
             return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
 
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:

@@ -1,0 +1,39 @@
+"""What the system knows of a TCP connection."""
+
+import fcntl
+import select
+import socket
+import struct
+import termios
+from typing import NamedTuple
+
+_QUEUED = struct.Struct("i")
+# struct tcp_info of linux/tcp.h: 8 bytes, 24 times 4, two times 8, then tcpi_bytes_acked.
+_ACKED = struct.Struct("120xQ")
+
+
+class Outgoing(NamedTuple):
+    """Bytes given to the system: `waiting` ones the other end has not confirmed, and `through` ones it has, ever."""
+
+    waiting: int
+    through: int
+
+
+def outgoing(opened: socket.socket) -> Outgoing:
+    """Zeros where the system does not tell."""
+    try:
+        waiting = _QUEUED.unpack(fcntl.ioctl(opened.fileno(), termios.TIOCOUTQ, _QUEUED.pack(0)))[0]
+        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+    except (AttributeError, OSError, ValueError):
+        return Outgoing(0, 0)
+    return Outgoing(waiting, _ACKED.unpack(info)[0] if len(info) == _ACKED.size else 0)
+
+
+def is_readable(opened: socket.socket) -> bool:
+    """Whether something is there, or the end."""
+    poll = select.poll()
+    try:
+        poll.register(opened, select.POLLIN)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return False
