@@ -86,7 +86,8 @@ class Handle:
         `base` is what `data` was made from: what others changed since then is merged in, not overwritten. Where the server has
         no object, `base` is what everybody begins with. With a state file the change is in it on return.
 
-        UsageError for a key that is none (1 to 256 of A-Za-z0-9._-%@) or data that is no JSON; BacklogError if 10,000 objects
+        UsageError for a key that is none (1 to 256 of A-Za-z0-9._-%@; no dots, if official JavaScript clients share the bucket:
+        they cut keys at the first one) or data that is no JSON; BacklogError if 10,000 objects
         have unsent changes, after `wait` seconds for one to be sent (not in `update`); StateError.
         """
         plain = None if base is None else checked(base)

@@ -22,6 +22,7 @@
     +-- StateError              the state database cannot be used: disk full, not permitted, from a newer version
         +-- StateCorruptError   it is damaged
         +-- StateNewerError     a newer ssyncd has written it
+        +-- StateFullError      its disk is full
     +-- BacklogError            more local changes wait to be sent than may
     +-- ShapeError              shared JSON that does not fit the type it is read as
     +-- NotRunningError         no daemon runs that has the folder
@@ -175,3 +176,7 @@ class StateCorruptError(StateError):
 
 class StateNewerError(StateError):
     """A database whose tables this version does not know."""
+
+
+class StateFullError(StateError):
+    """The disk of a database has no space left; what was to be written is not in it."""

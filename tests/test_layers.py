@@ -1,6 +1,7 @@
 """A folder is an import rule, and the code stays small: both read from the source, without importing it."""
 
 import ast
+import functools
 import re
 import statistics
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # join
     "transfer": {"transfer", "content", "disk", "network", "planner.tree", "planner.names", "errors"},
     "folder": {
-        "folder", "transfer", "planner", "content", "disk", "network", "protocol", "state", "status", "errors", "__version__"
+        "folder", "library.line", "transfer", "planner", "content", "disk", "network", "protocol", "state", "status", "errors",
+        "__version__",
     },
     "library": {"library", "protocol", "network", "credentials", "places", "serving", "errors"},
     "bucket": {"library", "protocol", "network", "errors", "__version__"},
@@ -90,6 +92,7 @@ def layer(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
@@ -220,6 +223,70 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """`self` and `cls` are not counted."""
     given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     return len([one for one in given if one.arg not in ("self", "cls")])
+
+
+# What a client's code outside `protocol` may know of messages: how a channel is opened, what ends it, and the text of one.
+MAY_BE_KNOWN = {"Authorized", "Denied", "Init", "parse_frame", "valid_bucket", "valid_key"}
+# A start of a message with a channel; the heartbeat, which has none, is the connection's.
+MESSAGE = re.compile(r"\d*:(init|i|e|cv|c|index)(:|$)")
+
+
+def of_the_client() -> list[Path]:
+    return [path for path in sources() if layer(path) not in ("protocol", "server")]
+
+
+@pytest.mark.parametrize("path", of_the_client(), ids=module)
+def test_nobody_but_the_channel_speaks_the_protocol(path):
+    spoken = [
+        f"{node.lineno}: {node.value!r}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and MESSAGE.match(node.value)
+    ]
+    known = [
+        f"{node.lineno}: {name.name}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and node.module == "ssyncd.protocol.messages"
+        for name in node.names
+        if name.name not in MAY_BE_KNOWN
+    ]
+    assert (spoken, known) == ([], [])
+
+
+def test_there_is_one_client():
+    """A channel is made for each kind of owner, and fed by the line alone; each has a websocket of the one kind there is."""
+    assert who_calls("Channel") == {"folder.engine", "library.replica"}
+    assert who_calls("Line") == {"folder.engine", "library.syncing"}
+    assert (
+        who_calls("channel.receive") == who_calls("channel.opened") == who_calls("channel.closed") == {"library.line"}
+    )
+    assert who_calls("WebSocketConnection") == {"bucket", "folder.folder"}
+    assert who_imports("websocket") == {"network.dial", "network.frames"}
+
+
+def who_calls(name: str) -> set[str]:
+    """The modules of the client that call this: a name, or `x.name` for a method of something called x."""
+    return {caller for caller, called in calls() if f".{called}".endswith(f".{name}")}
+
+
+@functools.cache
+def calls() -> set[tuple[str, str]]:
+    return {
+        (module(path), dotted(node.func))
+        for path in of_the_client()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+    }
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` as it is written; what is more than names is left out."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+def who_imports(name: str) -> set[str]:
+    return {module(path) for path in of_the_client() for _, one in imports(path) if one.split(".")[0] == name}
 
 
 def test_most_functions_are_short():

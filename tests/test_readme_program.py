@@ -1,4 +1,4 @@
-"""The README's program runs as it is printed."""
+"""The README's programs run as they are printed."""
 
 import re
 from pathlib import Path
@@ -26,8 +26,8 @@ def server(tmp_path):
         yield server
 
 
-def test_there_is_one_program_of_at_most_fifteen_lines():
-    assert len(PROGRAM) == 1
+def test_the_first_program_has_at_most_fifteen_lines():
+    assert len(PROGRAM) == 2
     assert len([line for line in PROGRAM[0].splitlines() if line.strip()]) <= 15
 
 
@@ -47,3 +47,15 @@ def test_it_runs_as_printed_in_two_terminals(server, tmp_path):
             assert set(re.findall(r"'(\w+)': (\d)", one.rest())) == {("bread", "1"), ("milk", "2")}
     with start_syncing(Silent(), server.secrets, name="shopping") as handle:
         assert handle.get("shared") == {"title": "Shopping", "wanted": {"milk": 2, "bread": 1}}
+
+
+def test_the_one_with_a_channel_of_its_own_prints_what_happens(server, tmp_path):
+    file = tmp_path / "watcher.py"
+    file.write_text(PROGRAM[1], "utf-8")
+    environment = signed_in(tmp_path / "home", server.account)
+    with terminals([str(file)], environment=environment) as (watcher,):
+        watcher.shows("CaughtUp()")
+        with start_syncing(Silent(), server.secrets, name="shopping") as handle:
+            handle.set("milk", {"number": 2})
+            watcher.shows("Updated(key='milk'")
+            watcher.shows("'number': 2")

@@ -14,7 +14,6 @@ from ssyncd.disk.base import Disk
 from ssyncd.errors import (
     DiskError,
     NetworkError,
-    ProtocolError,
     RootError,
     SignInError,
     SsyncdError,
@@ -38,12 +37,13 @@ from ssyncd.folder.send import Sender
 from ssyncd.folder.settings import Clock, Direction, FolderSettings
 from ssyncd.folder.supply import Supply
 from ssyncd.folder.verdicts import Verdicts
-from ssyncd.network.base import Closed, Connection, Opened, Received
+from ssyncd.library.line import Line
+from ssyncd.network.base import Closed, Connection, Happening, Opened, Received
 from ssyncd.planner.plan import Plan, Rekey
 from ssyncd.planner.planner import plan
 from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
-from ssyncd.protocol.messages import Authorized, Denied, Init, parse_frame
+from ssyncd.protocol.messages import Authorized, Denied, Init
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,6 @@ BATCH = 2000
 """Keys planned in one round, so that a round stays short."""
 MUCH = 100
 """Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
-AGAIN = 5.0
-"""Seconds until a connection that was of no use is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +75,13 @@ class Engine:
         self.edge = edge
         self.record = record
         self.agenda = Agenda()
-        self.online = False
-        self.caught_up = False
-        self._again_at: float | None = None
         self._moved_on = False
         self.paused = False
         self.failure: SsyncdError | None = None
-        self.last_error = ""
         self.waiting: dict[str, str] = {}
         self.channel = Channel(init, record, whole=WHOLE, window=window)
         self.channel.knows_much = lambda: len(record.local) >= MUCH
+        self.line = Line(settings.name, self.channel, edge.connection, edge.clock.monotonic)
         bodies = Bodies()
         self.local = Local(record, edge.disk, edge.transfers, bodies, self.agenda, settings)
         self.remote = Remote(record, bodies, self.agenda)
@@ -110,16 +105,16 @@ class Engine:
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
         verdicts = Verdicts(self.record, self.agenda, self.edge.clock)
         return {
-            Opened: self._opened,
-            Received: self._received,
-            Closed: self._closed,
+            Opened: self._happened,
+            Received: self._happened,
+            Closed: self._happened,
             list: self.local.hint,
             ReadDone: self.local.read_done,
             Uploaded: self._uploaded,
             Fetched: self._fetched,
             JobFailed: self._job_failed,
             Authorized: lambda _: None,
-            Denied: self._denied,
+            Denied: lambda _: None,
             events.Updated: self._updated,
             events.Indexed: self._indexed,
             events.CaughtUp: self._caught_up,
@@ -153,9 +148,7 @@ class Engine:
         now = self.edge.clock.monotonic()
         self.agenda.due(now)
         self.agenda.touch_all(self.holds.take_due(now))
-        if self._again_at is not None and self._again_at <= now:
-            self._again_at = None
-            self.edge.connection.reconnect()
+        self.line.due()
         if not self.paused:
             if not self.agenda.empty:
                 # What is missing with its whole folder is not deleted (design section 4, "Holds").
@@ -164,48 +157,28 @@ class Engine:
             if not self._throttled():
                 self.local.read()
             self._plan(now)
-            if self.caught_up and self.agenda.empty and not self.local.unread:
+            if self.line.live and self.agenda.empty and not self.local.unread:
                 self.graves.end()
-        if self.online:
+        if self.line.connected:
             self._send()
         self.commit()
-        self._flush()
+        self.line.send(self.line.outgoing())
         return self._until_next()
 
     # From the connection.
 
-    def _opened(self, _: Opened) -> None:
-        self.online = True
-        self.last_error = ""
-        self.channel.opened()
-
-    def _closed(self, closed: Closed) -> None:
-        self.online = self.caught_up = False
-        self.last_error = closed.reason
-        self.channel.closed()
-        self.supply.forget_asked()
-        self.sender.forget_uploads()
-
-    def _received(self, received: Received) -> None:
+    def _happened(self, happening: Happening) -> None:
         try:
-            for message in received.messages:
-                for event in self.channel.receive(parse_frame(message)):
-                    self._handlers[type(event)](event)
-        except ProtocolError as error:
-            self._start_over(f"the server sent nonsense: {error}")
+            self.line.take(happening, self._hear)
+        except SignInError as error:
+            self.failure = error
+        if isinstance(happening, Closed):
+            self.supply.forget_asked()
+            self.sender.forget_uploads()
 
-    def _denied(self, denied: Denied) -> None:
-        if denied.code in (400, 401):
-            self.failure = SignInError(f"the server does not accept the sign-in any more: {denied.reason}")
-        else:
-            self._start_over(f"the server refuses the folder for now: {denied.reason} ({denied.code})")
-
-    def _start_over(self, reason: str) -> None:
-        """What came makes no sense, or cannot be taken in: break off, and begin anew on another connection in a while."""
-        self.last_error = reason
-        log.warning("%s", reason)
-        self.channel.closed()
-        self._again_at = self._again_at or self.edge.clock.monotonic() + AGAIN
+    def _hear(self, told: list[events.Event]) -> None:
+        for event in told:
+            self._handlers[type(event)](event)
 
     def _updated(self, event: events.Updated) -> None:
         if is_plea(event.key):
@@ -226,8 +199,6 @@ class Engine:
         self.agenda.touch_all(key for key in self.record.unsettled(self.record.local) if not self.local.is_new(key))
 
     def _caught_up(self, _: events.CaughtUp) -> None:
-        self.caught_up = True
-        self.edge.connection.proved()
         self.pleas.caught_up()
         self.agenda.retry_all()
         self.overtaken.retry()
@@ -307,7 +278,7 @@ class Engine:
     def _all_sent(self) -> bool:
         """Whether nothing that was planned can come back to be planned again: after a cut, all that was not answered does."""
         pulling = self.settings.direction is Direction.PULL
-        return self.caught_up and (pulling or not (self.sender.pending or self.channel.in_flight))
+        return self.line.live and (pulling or not (self.sender.pending or self.channel.in_flight))
 
     def _has_directory(self, key: str) -> bool:
         """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""
@@ -337,7 +308,7 @@ class Engine:
             self.pleas.go_on()
 
     def _may_send(self) -> bool:
-        return self.caught_up and not self.paused and self.settings.direction is Direction.BOTH
+        return self.line.live and not self.paused and self.settings.direction is Direction.BOTH
 
     def commit(self) -> None:
         """Write what changed, and what it says of the disk has to be durable before."""
@@ -351,18 +322,13 @@ class Engine:
         except StateCorruptError:
             raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:
-            self._start_over(str(error))  # nothing may be sent that is not in the ledger
-
-    def _flush(self) -> None:
-        messages = self.channel.outgoing()
-        if messages:
-            self.edge.connection.send(messages)
+            self.line.break_off(str(error))  # nothing may be sent that is not in the ledger
 
     def _until_next(self) -> float | None:
         if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
             return 0.0
         plea = self.pleas.next if self._may_send() else None
-        times = [time for time in (self.agenda.next, self._again_at, plea) if time is not None]
+        times = [time for time in (self.agenda.next, self.line.next, plea) if time is not None]
         next = min([*times, self.holds.due])
         return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 

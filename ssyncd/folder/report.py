@@ -37,7 +37,7 @@ class Report:
             path=str(engine.settings.path),
             phase=phase(engine, pending),
             server=self._server,
-            online=engine.online,
+            online=bool(engine.line.connected),
             entries=len(engine.record.local),
             size=engine.record.local.size,
             to_send=to_send(engine),
@@ -49,7 +49,7 @@ class Report:
             conflicts=engine.record.local.conflicts,
             holds=engine.holds.tell(),
             troubles=troubles(engine),
-            last_error=engine.last_error,
+            last_error=engine.line.trouble,
             last_change=self._last.last_change,
         )
         if made != self._last:
@@ -104,11 +104,11 @@ def phase(engine: Engine, pending: int) -> Phase:
         return Phase.FAILED
     if engine.paused:
         return Phase.PAUSED
-    if not engine.online:
+    if not engine.line.connected:
         return Phase.OFFLINE
     if engine.local.scanner.first:
         return Phase.SCANNING
-    if not engine.caught_up:
+    if not engine.line.live:
         return Phase.STARTING
     if pending:
         return Phase.SYNCING

@@ -74,7 +74,7 @@ def _resume(engine: Engine) -> dict[str, Any]:
 def _rescan(engine: Engine) -> dict[str, Any]:
     engine.agenda.look_below("", "asked to")
     engine.agenda.retry_all()
-    if not engine.online:
+    if not engine.line.connected:
         engine.edge.connection.reconnect()
     return {}
 

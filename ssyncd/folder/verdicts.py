@@ -14,7 +14,9 @@ REFUSALS = {
     400: "the server does not accept it",
     401: "the server does not allow it",
     413: "it is larger than the server accepts",
+    507: "the server's disk is full",
 }
+LASTING = (400, 401, 413)
 LONG_REFUSAL = 300.0
 
 
@@ -37,7 +39,7 @@ class Verdicts:
         """The plan for this key starts again from what the server has; what it will never take is named."""
         now = self._clock.monotonic()
         reason = REFUSALS.get(event.code, f"the server refuses it with code {event.code}")
-        self._agenda.failed(event.sent.key, reason, now, LONG_REFUSAL if event.code in REFUSALS else 0.0)
+        self._agenda.failed(event.sent.key, reason, now, LONG_REFUSAL if event.code in LASTING else 0.0)
         if event.code in (404, 405, 440):
             ghost = self._record.ghosts.get(event.sent.key)
             log.info("change of %s refused with %d, we know %s", event.sent.key, event.code, ghost and ghost.version)

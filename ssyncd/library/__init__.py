@@ -1,5 +1,6 @@
-"""What stands behind `ssyncd.start_syncing` and `ssyncd.Shared`.
+"""The client for any bucket, and what stands behind `ssyncd.start_syncing` and `ssyncd.Shared`.
 
+line     a channel on a connection: every client's wire, the folder's too
 values   what may be sent, checked and copied
 merge    two edits of one JSON value, made from the same base
 memory   ghosts, what was sent, and local edits; `statefile` keeps them in a file

@@ -15,9 +15,9 @@ from ssyncd.library.merge import merge, same
 from ssyncd.library.values import Data, copied
 from ssyncd.protocol import jsondiff
 from ssyncd.protocol.channel import Channel
-from ssyncd.protocol.events import CaughtUp, Delayed, Event, Refused, Settled, Unanswered, Updated
+from ssyncd.protocol.events import CaughtUp, Event, Refused, Settled, Unanswered, Updated
 from ssyncd.protocol.ghosts import Ghost, Sent, source_of
-from ssyncd.protocol.messages import Denied, Init, parse_frame
+from ssyncd.protocol.messages import Init
 
 # Attempts from one ghost before a change counts as refused for good.
 _MOST_TRIES = 3
@@ -48,16 +48,12 @@ class Refusal:
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """Everything the server had was told."""
-
-
-Outcome = Change | Refusal | Live | Denied | Delayed
+Outcome = Change | Refusal
 
 
 class Replica:
-    """One at a time: the owner holds its lock for every call, and stores `memory.writes` before it sends `outgoing()`."""
+    """One at a time: the owner holds its lock for every call, and stores `memory.writes` before it sends what the channel has to
+    say. What happens to the connection it tells the channel, and the events that come of it `hear`."""
 
     def __init__(self, init: Init, memory: Memory, new_ccid: Callable[[], str]) -> None:
         self.memory = memory
@@ -137,16 +133,9 @@ class Replica:
 
     # The connection
 
-    def opened(self) -> None:
-        self.channel.opened()
-
-    def closed(self) -> None:
-        self.channel.closed()
-
-    def receive(self, text: str) -> list[Outcome]:
-        """What a message means, in order. ProtocolError: reconnect."""
+    def hear(self, events: list[Event]) -> list[Outcome]:
+        """What the events of one message mean, in order."""
         self._outcomes = []
-        events = self.channel.receive(parse_frame(text))
         for event in events:
             if isinstance(event, Updated):
                 self._ghosts.setdefault(event.key, event.before)
@@ -196,9 +185,6 @@ class Replica:
             self._refused(event)
         elif isinstance(event, CaughtUp):
             self._ready_all()
-            self._outcomes.append(Live())
-        elif isinstance(event, Denied | Delayed):
-            self._outcomes.append(event)
 
     def _updated(self, event: Updated) -> None:
         key, edit = event.key, self.memory.edit(event.key)

@@ -10,21 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ssyncd.errors import (
-    BacklogError,
-    ProtocolError,
-    SignInError,
-    SsyncdError,
-    StateError,
-    UsageError,
-)
+from ssyncd.errors import BacklogError, SignInError, SsyncdError, StateError, UsageError
+from ssyncd.library.line import Line, Outgoing
 from ssyncd.library.memory import Writes
-from ssyncd.library.replica import Change, Live, Outcome, Refusal, Replica
+from ssyncd.library.replica import Outcome, Replica
 from ssyncd.library.statefile import StateFile
 from ssyncd.library.values import Data
-from ssyncd.network.base import Closed, Connection, Happening, Opened
-from ssyncd.protocol.events import Delayed
-from ssyncd.protocol.messages import Denied
+from ssyncd.network.base import Connection, Happening
+from ssyncd.protocol.events import Event
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +25,8 @@ MOST_WAITING = 4
 """Received batches that may wait for the working thread."""
 MOST_UPDATES = 1000
 """Updates that may wait for the application before nothing more is received."""
-AGAIN = 5.0
-"""Seconds until a connection that was of no use is made anew, and until what a busy server put off is sent again."""
 
-Told = Change | Refusal
+Told = Outcome
 T = TypeVar("T")
 
 
@@ -50,17 +41,12 @@ class Syncing:
         # Guards everything below, the replica and the state file; notified whenever one of them changes. Nothing foreign is
         # called while it is held.
         self._changed = threading.Condition()
+        self._line = Line(name, replica.channel, connection, time.monotonic)
         self._happenings: deque[Happening] = deque()
         self._updates: deque[Told] = deque()
         self._listening = False
         self._stopping = False
         self._edited = False
-        self._connected: bool | None = None
-        self._live = False
-        self._reason = "connecting"
-        self._again_at: float | None = None
-        self._retry_at: float | None = None
-        self._reconnect = False
         self._failure: SsyncdError | None = None
         self._worker = threading.Thread(target=self._work, name=f"ssyncd bucket {name}", daemon=True)
         self._caller: threading.Thread | None = None
@@ -132,7 +118,7 @@ class Syncing:
         there is no connection. The failure, if there is one."""
 
         def over() -> bool:
-            gone = self._failure is not None or self._stopping or (only_connected and self._connected is False)
+            gone = self._failure is not None or self._stopping or (only_connected and self._line.connected is False)
             return gone or self._replica.unsent() == 0
 
         with self._changed:
@@ -143,20 +129,20 @@ class Syncing:
     def wait_live(self, timeout: float | None) -> bool:
         """Whether everything the server has was told within `timeout` seconds. The failure, if there is one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._live or self._failure is not None or self._stopping, timeout)
+            self._changed.wait_for(lambda: self._line.live or self._failure is not None or self._stopping, timeout)
             self._check()
-            return self._live
+            return self._line.live
 
     @property
     def live(self) -> bool:
         with self._changed:
-            return self._live
+            return self._line.live and self._failure is None
 
     @property
     def reason(self) -> str:
         """Why there is no connection, or was none."""
         with self._changed:
-            return self._reason
+            return self._line.reason
 
     @property
     def failure(self) -> SsyncdError | None:
@@ -223,91 +209,39 @@ class Syncing:
                 return False
             self._edited = False
             while self._happenings:
-                self._take(self._happenings.popleft())
-            self._take_time()
-            self._outcomes(self._replica.submit())
-            messages = self._stored_messages()
-            reconnect, self._reconnect = self._reconnect, False
+                self._line.take(self._happenings.popleft(), self._hear)
+            self._line.due()
+            self._tell(self._replica.submit())
+            outgoing = self._stored_outgoing()
             self._changed.notify_all()
-        if messages:
-            self._connection.send(messages)
-        if reconnect:
-            self._connection.reconnect()
+        self._line.send(outgoing)
         return True
 
     def _due(self) -> bool:
         return bool(self._happenings) or self._edited or self._stopping or self._failure is not None
 
     def _until_next(self) -> float | None:
-        times = [at for at in (self._again_at, self._retry_at) if at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        at = self._line.next
+        return None if at is None else max(0.0, at - time.monotonic())
 
-    def _take_time(self) -> None:
-        now = time.monotonic()
-        if self._retry_at is not None and self._retry_at <= now:
-            self._retry_at = None
-            self._replica.channel.retry()
-        if self._again_at is not None and self._again_at <= now:
-            self._again_at = None
-            self._reconnect = True
-
-    def _stored_messages(self) -> list[str]:
+    def _stored_outgoing(self) -> Outgoing:
         """Nothing is sent that is not in the ledger."""
         try:
             self._store()
         except StateError as error:
-            self._start_over(str(error))
-        return self._replica.channel.outgoing()
+            self._line.break_off(str(error))
+        return self._line.outgoing()
 
-    def _take(self, happening: Happening) -> None:
-        if isinstance(happening, Opened):
-            self._connected = True
-            self._again_at = None
-            self._replica.opened()
-        elif isinstance(happening, Closed):
-            self._connected = self._live = False
-            self._reason = happening.reason
-            self._replica.closed()
-        else:
-            self._receive(happening.messages)
+    def _hear(self, events: list[Event]) -> None:
+        self._tell(self._replica.hear(events))
 
-    def _receive(self, messages: tuple[str, ...]) -> None:
-        try:
-            for message in messages:
-                self._outcomes(self._replica.receive(message))
-        except ProtocolError as error:
-            self._start_over(f"the server sent nonsense: {error}")
-
-    def _outcomes(self, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Change | Refusal):
-                if self._listening:
-                    self._updates.append(outcome)
-            elif isinstance(outcome, Live):
-                self._live = True
-                self._connection.proved()
-            elif isinstance(outcome, Delayed):
-                self._retry_at = self._retry_at or time.monotonic() + AGAIN
-            else:
-                self._denied(outcome)
-
-    def _denied(self, denied: Denied) -> None:
-        if denied.code in (400, 401):
-            raise SignInError(f"{self.name}: the server does not accept the sign-in: {denied.reason}")
-        self._start_over(f"the server refuses the bucket for now: {denied.reason} ({denied.code})")
-
-    def _start_over(self, reason: str) -> None:
-        """What came makes no sense, or cannot be stored: break off, and begin anew on another connection in a while."""
-        log.warning("%s: %s", self.name, reason)
-        self._reason = reason
-        self._live = False
-        self._replica.closed()
-        self._again_at = self._again_at or time.monotonic() + AGAIN
+    def _tell(self, outcomes: list[Outcome]) -> None:
+        if self._listening:
+            self._updates.extend(outcomes)
 
     def _fail(self, error: SsyncdError) -> None:
         with self._changed:
             self._failure = self._failure or error
-            self._live = False
             self._changed.notify_all()
         if not isinstance(error, SignInError):
             log.error("%s: syncing has ended: %s", self.name, error)

@@ -30,15 +30,18 @@ from ssyncd.protocol.messages import (
     IndexPage,
     IndexRequest,
     Init,
+    Log,
     ServerChange,
     ServerMessage,
     Since,
+    StateRequest,
     UnknownCv,
     VersionAnswer,
     VersionRequest,
     parse_server,
     valid_key,
 )
+from ssyncd.protocol.reporting import Reporting
 
 # New starts of the index without getting live once, before it is taken for a server that contradicts itself.
 _MOST_RESETS = 5
@@ -94,6 +97,7 @@ class Channel:
         self._out: list[str] = []
         self._flight = Flight(store, whole, self._say)
         self._intake = Intake(store, self._flight, whole, self._say)
+        self._reporting = Reporting(init.bucket, store, self._out.append)
         self._asked: dict[tuple[str, int], None] = {}
         self._listing = _Listing()
         # What a shaky index did not list: deleted, if the changes since its start do not speak of it.
@@ -106,6 +110,8 @@ class Channel:
             VersionAnswer: self._receive_version,
             UnknownCv: self._receive_unknown_cv,
             Changes: self._receive_changes,
+            StateRequest: lambda *_: self._reporting.dump(number, self.state.name.lower(), self._flight),
+            Log: lambda message, _: self._reporting.choose(message),
         }
 
     # Asked
@@ -129,7 +135,8 @@ class Channel:
 
     def outgoing(self) -> list[str]:
         """Take the messages to send now, in order. What is taken is on the standing connection or lost with it."""
-        messages, self._out = self._out, []
+        messages = self._out[:]
+        self._out.clear()
         return messages
 
     # Fed
@@ -149,6 +156,7 @@ class Channel:
         self._resets = 0
         self._intake.forget()
         self._flight.cut()
+        self._reporting.closed()
 
     def receive(self, message: Frame | ServerMessage) -> list[Event]:
         """What a message of this channel means. ProtocolError, with nothing changed, if it is malformed: reconnect."""
@@ -157,6 +165,7 @@ class Channel:
         receiver = self._receivers.get(type(parsed))
         if receiver is not None and self.state not in (State.CLOSED, State.DENIED):
             receiver(parsed, events)
+            self._reporting.tell(events)
         return events
 
     def submit(self, key: str, diff: dict[str, Any] | None, source: int | None, ccid: str, keep: bool = True) -> None:
@@ -169,7 +178,9 @@ class Channel:
         change = ClientChange(key, REMOVE if diff is None else MODIFY, ccid, source, diff)
         self._say(change)
         kept = lean_diff(diff, self._whole) if diff is not None and self._init.lean else None
-        self._flight.add(Sent(ccid, key, source, change if keep else None, kept))
+        sent = Sent(ccid, key, source, change if keep else None, kept)
+        self._flight.add(sent)
+        self._reporting.sent(sent)
 
     def retry(self) -> None:
         """Send the delayed changes again, with their ccids."""
@@ -186,6 +197,7 @@ class Channel:
         events: list[Event] = []
         if self.state is State.LIVE:
             self._start_over(events)
+            self._reporting.tell(events)
         return events
 
     def _say(self, message: Init | IndexRequest | VersionRequest | Since | ClientChange) -> None:
@@ -220,6 +232,7 @@ class Channel:
         events.append(Reset())
         self._unlisted.clear()
         self._intake.start_over(events)
+        self._flight.give_up_stale((), events)
         self._start_index()
 
     def _go_live(self, events: list[Event]) -> None:
@@ -285,7 +298,7 @@ class Channel:
             return
         for change in message.changes:
             if isinstance(change, ChangeError):
-                self._flight.answer(change, events)
+                self._receive_error(change, events)
             elif self.state is State.INDEXING:
                 self._listing.queue.append(change)
             else:
@@ -294,6 +307,14 @@ class Channel:
             self._catch_up(events)
         elif self.state is State.LIVE:
             self._intake.save_cursor()
+
+    def _receive_error(self, error: ChangeError, events: list[Event]) -> None:
+        stale = self._flight.answer(error, events)
+        if stale is not None and self.state is State.LIVE:
+            self._intake.reload(stale.key)
+        elif stale is not None:
+            # What is on its way tells what the server has.
+            self._flight.give_up_stale((), events)
 
     def _catch_up(self, events: list[Event]) -> None:
         """The answer to `cv` is in."""
@@ -312,5 +333,6 @@ class Channel:
         if not self._intake.answer(answer, events):
             self._start_over(events)
         elif self.state is State.LIVE:
+            self._flight.give_up_stale(self._intake.held, events)
             self._flight.resume(self._intake.held, events)
             self._intake.save_cursor()

@@ -14,8 +14,9 @@ MOST_LATE = 1000
 """How many changes are still known for ours though later ones of their keys were answered."""
 NO_EFFECT = 412
 DUPLICATE = 409
-# No such object, wrong source version, diff does not fit: what the whole object may mend, once.
-_MENDABLE = frozenset({404, 405, 417, 440})
+WRONG_SOURCE = 405
+# No such object, expectation failed, diff does not fit: what the whole object may mend, once.
+_MENDABLE = frozenset({404, 417, 440})
 
 
 class Flight:
@@ -35,6 +36,8 @@ class Flight:
         self._late: dict[str, None] = {}
         self._delayed: dict[str, ClientChange] = {}
         self._mended: set[str] = set()
+        # Not made from what the server has, to be refused once that is here; by ccid.
+        self._stale: dict[str, Sent] = {}
         # Sent on an earlier connection, or in an earlier run, and not answered since.
         self._unresumed: set[str] = set()
         for sent in store.sent():
@@ -78,11 +81,19 @@ class Flight:
         if waited is not None:
             events.append(Settled(waited, DUPLICATE))
 
-    def answer(self, error: ChangeError, events: list[Event]) -> None:
-        """An error for one of ours, by the table of section 4; anything else is not ours to know."""
+    def answer(self, error: ChangeError, events: list[Event]) -> Sent | None:
+        """An error for one of ours, by the table of section 4; anything else is not ours to know. If a change comes back, its
+        object is to be loaded again, and then `give_up_stale` ends it."""
         sent = self._flying(error.ccids)
         if sent is None:
-            return
+            return None
+        if error.code == WRONG_SOURCE and source_of(self._store.get(sent.key)) == sent.source:
+            self._stale[sent.ccid] = sent
+            return sent
+        self._settle_error(sent, error, events)
+        return None
+
+    def _settle_error(self, sent: Sent, error: ChangeError, events: list[Event]) -> None:
         if error.code == DUPLICATE:
             # Its version may still come, when sending it again crossed what an earlier connection did.
             self._release(sent)
@@ -101,6 +112,12 @@ class Flight:
             self._forget(sent)
             events.append(Refused(sent, error.code))
 
+    def give_up_stale(self, but: Container[str], events: list[Event]) -> None:
+        """Refuse what was not made from what the server has, except for the keys in `but`, which are still being loaded."""
+        for sent in [sent for sent in self._stale.values() if sent.key not in but]:
+            self._forget(sent)
+            events.append(Refused(sent, WRONG_SOURCE))
+
     def retry(self) -> None:
         delayed, self._delayed = self._delayed, {}
         for change in delayed.values():
@@ -110,6 +127,7 @@ class Flight:
         """The connection is gone: nothing in flight will be answered on it any more."""
         self._delayed.clear()
         self._mended.clear()
+        self._stale.clear()
         self._unresumed = {sent.ccid for sent in self._by_key.values()}
 
     def resume(self, but: Container[str], events: list[Event]) -> None:
@@ -180,5 +198,6 @@ class Flight:
             self._drop(ccid)
 
     def _drop(self, ccid: str) -> None:
+        self._stale.pop(ccid, None)
         del self._by_ccid[ccid]
         self._store.remove_sent(ccid)

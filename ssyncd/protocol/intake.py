@@ -53,6 +53,14 @@ class Intake:
         self._held.clear()
         self._store.cursor = self.latest = ""
 
+    def reload(self, key: str) -> None:
+        """The server says that our ghost is not what it has: ask for the version after it. Should there be none, for the server
+        is back at an older one or further than it keeps versions, an index follows (see `answer`)."""
+        if key not in self._held:
+            ghost = self._store.get(key)
+            version = 1 if ghost is None else ghost.version + 1
+            self._fetch(ServerChange("", key, MODIFY, (), None, None, version, self.latest))
+
     def take(self, change: ServerChange, events: list[Event]) -> None:
         """The next change in the server's order."""
         if change.cv:

@@ -10,7 +10,7 @@ parser looks at a raw dict, but for `diff`, `data` and `whole`, which are JSON o
 numbers in comments are those of the protocol notes (Simperium/simperium-protocol SYNCING.md, TYPES.md, CHANGES.md).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,7 @@ __all__ = [
     "ServerChange",
     "ServerMessage",
     "Since",
+    "StateDump",
     "StateRequest",
     "UnknownCv",
     "VersionAnswer",
@@ -362,10 +363,39 @@ class Log:
 
     argument: str
 
+    @property
+    def level(self) -> int:
+        """0 for none, 1 for what matters, 2 for everything; what is no number counts as 0."""
+        return int(self.argument) if self.argument in ("1", "2") else 0
+
+    @classmethod
+    def of_line(cls, bucket: str, line: str) -> "Log":
+        return cls(encoded_json({"log": line, "bucket": bucket}))
+
+    def text(self) -> str:
+        return f"log:{self.argument}"
+
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
     """`index`: the server asks for a dump of the client's state, for debugging."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDump:
+    """What a client answers to that: its cv, keys and versions of objects, its changes without an answer (key, ccid and source
+    version), and anything more."""
+
+    current: str
+    index: tuple[tuple[str, int], ...]
+    pending: tuple[tuple[str, str, int | None], ...]
+    extra: Mapping[str, Any]
+
+    def text(self, channel: int) -> str:
+        pending = [{"id": key, "ccid": ccid} | ({"sv": source} if source else {}) for key, ccid, source in self.pending]
+        index = [{"id": key, "v": version} for key, version in self.index]
+        dump = {"current": self.current, "index": index, "pending": pending, "extra": dict(self.extra)}
+        return f"{channel}:index:{encoded_json(dump)}"
 
 
 ClientMessage = Init | IndexRequest | VersionRequest | Since | ClientChange | BadChange | Heartbeat | Log

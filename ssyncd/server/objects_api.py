@@ -28,7 +28,14 @@ from ssyncd.server.writer import INTERNAL
 
 # HTTP has no status for the codes that only the socket knows.
 _STATUS = {acceptance.WRONG_SOURCE: 404, acceptance.DOES_NOT_APPLY: 400}
-_TEXT = {400: "bad request", 404: "not found", 409: "duplicate change", 412: "no change", 413: "object too large"}
+_TEXT = {
+    400: "bad request",
+    404: "not found",
+    409: "duplicate change",
+    412: "no change",
+    413: "object too large",
+    507: "the server's disk is full",
+}
 
 
 def routes() -> list[web.AbstractRouteDef]:

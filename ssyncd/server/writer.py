@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssyncd.errors import SsyncdError, StateError
+from ssyncd.errors import SsyncdError, StateError, StateFullError
 from ssyncd.protocol.changes import EMPTY, REMOVE, ClientChange
 from ssyncd.protocol.encoding import dumps_stored, loads
 from ssyncd.server import acceptance
@@ -25,6 +25,7 @@ from ssyncd.server.storage.base import ChangeStorage, Head, Row, Settled
 log = logging.getLogger(__name__)
 
 INTERNAL = 500
+NO_SPACE = 507
 GROUP_MOST = 2000
 PRUNE_STEP = 500
 
@@ -147,7 +148,8 @@ class Writer:
     def _failed(self, submissions: list[Submission], error: Exception) -> None:
         log.warning("%d changes could not be stored: %s", len(submissions), error)
         self.failure = str(error) or type(error).__name__
-        self._deliver(Group([], [(submission, INTERNAL) for submission in submissions]))
+        code = NO_SPACE if isinstance(error, StateFullError) else INTERNAL
+        self._deliver(Group([], [(submission, code) for submission in submissions]))
 
     def _prune(self, chore: Prune) -> None:
         try:

@@ -69,11 +69,10 @@ class Site:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that has a site also runs against a server that offers no extension, unless its module has PLAIN_TOO = False."""
+    """Every test that has a site also runs against a server that offers no extension."""
     if "plain" in metafunc.fixturenames:
         marks = [] if metafunc.function.__name__ in QUICK_WHEN_PLAIN else [pytest.mark.slow]
-        plain = [pytest.param(True, marks=marks, id="plain")] if getattr(metafunc.module, "PLAIN_TOO", True) else []
-        metafunc.parametrize("plain", [pytest.param(False, id="ssyncd"), *plain])
+        metafunc.parametrize("plain", [pytest.param(False, id="ssyncd"), pytest.param(True, marks=marks, id="plain")])
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_two_machines_meet_in_a_hosted_application(site: Site, server: Server) -
         one.write("text", "from alpha\n" * 9000)
         start(one, other)
         until(lambda: other.holds("large", large), "a large file arrives")
-        other.write("large", large[:1_000_000] + b"!" + large[1_000_000:])
+        other.save("large", large[:1_000_000] + b"!" + large[1_000_000:])
         other.write("new/small", "from beta")
         until(lambda: one.holds("new/small", "from beta"), "a small file arrives")
         until(lambda: len(one.read("large")) == len(large) + 1, "an edit of a large file arrives")
@@ -66,7 +66,7 @@ def test_two_machines_meet_in_a_hosted_application(site: Site, server: Server) -
             machine.wait()
         assert not difference(one.picture(), other.picture())
         history = one.run("history", one.path("large"))
-        assert (history.returncode, history.stdout.count("beta")) == (0, 1)
+        assert (history.returncode, history.stdout.count("beta")) == (0, 1), history.stdout
         restored = one.run("restore", one.path("large"), "--version", "1")
         assert restored.returncode == 0, restored.stderr
         until(lambda: other.holds("large", large), "what was restored arrives")

@@ -15,7 +15,6 @@ from tests.end_to_end.users import hashes
 
 TRIES = int(os.environ.get("SSYNCD_STOPS", "200"))
 SEED = os.environ.get("SSYNCD_SEED", "stops")
-PLAIN_TOO = False  # it is about the disk
 FILES = 12
 """So many files are worked on in turn: as many tries go by between two looks at everything."""
 
@@ -84,7 +83,7 @@ def test_what_a_user_does_to_a_file_while_its_new_version_is_being_put_in_place_
     chance = random.Random(SEED)
     user, elsewhere = Author(one, chance), Author(other, chance)
     log: list[str] = []
-    for number in range(TRIES):
+    for number in range(TRIES // 8 if site.plain else TRIES):  # what comes from a plain server comes to the same disk
         name = f"f{number % FILES}"
         if number % FILES == 0:
             settle(site, one, other, (user, elsewhere), log)

@@ -35,7 +35,7 @@ def test_an_exec_bit_that_was_seen_but_not_sent_when_the_process_was_killed_is_s
     world.settle()
     one.user.set_exec("f", True)
     one.watcher.deliver()
-    one.engine.caught_up = False
+    one.engine.line.live = False
     one.work()
     one.kill()
     one.start()

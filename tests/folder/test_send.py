@@ -9,11 +9,11 @@ def test_what_was_touched_since_it_was_planned_is_not_sent() -> None:
     [machine] = world.machines
     world.settle()
     machine.user.write("a", b"one")
-    machine.engine.caught_up = False
+    machine.engine.line.live = False
     machine.watcher.deliver()
     machine.work()
     sender, agenda = machine.engine.sender, machine.engine.agenda
-    machine.engine.caught_up = True
+    machine.engine.line.live = True
     [key] = sender.pending
     agenda.touch(key)
     sender.send()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ssyncd.library.memory import Loaded, Memory, Writes
 from ssyncd.library.replica import Change, Refusal, Replica
 from ssyncd.protocol.channel import State
-from ssyncd.protocol.messages import ChangeError, Changes, Init, ServerChange
+from ssyncd.protocol.messages import ChangeError, Changes, Init, ServerChange, parse_frame
 from tests.protocol.model import ModelServer
 
 _names = count()
@@ -50,14 +50,14 @@ class Program:
     def connect(self):
         if self.connection is None:
             self.connection = self.server.connect()
-            self.replica.opened()
+            self.replica.channel.opened()
             self.flush()
 
     def cut(self):
         if self.connection is not None:
             self.server.connections.remove(self.connection)
             self.connection = None
-            self.replica.closed()
+            self.replica.channel.closed()
 
     def flush(self):
         self.hear(self.replica.submit())
@@ -71,9 +71,12 @@ class Program:
         """Take in one message; whether there was one."""
         if self.connection is None or not self.connection.out:
             return False
-        self.hear(self.replica.receive(self.connection.out.pop(0)))
+        self.hear(self.receive(self.connection.out.pop(0)))
         self.flush()
         return True
+
+    def receive(self, text):
+        return self.replica.hear(self.replica.channel.receive(parse_frame(text)))
 
     def hear(self, outcomes):
         self.outcomes += outcomes
@@ -280,7 +283,7 @@ def refuse(program, code):
     """Have the server answer what is in flight with an error."""
     (sent,) = program.replica.memory.sent()
     error = ChangeError("p0", sent.key, (sent.ccid,), code)
-    program.outcomes += program.replica.receive(Changes((error,)).text(0))
+    program.outcomes += program.receive(Changes((error,)).text(0))
 
 
 def unheard(program, key, data):
@@ -340,7 +343,7 @@ def test_a_refusal_and_a_change_of_others_in_one_message_keep_both():
     unheard(a, "k", {"t": "x", "n": 2})
     (sent,) = a.replica.memory.sent()
     theirs = ServerChange("p1", "k", "M", ("other",), {"t": {"o": "d", "v": "=1\t+y"}}, 1, 2, "cv")
-    a.hear(a.replica.receive(Changes((ChangeError("p0", "k", (sent.ccid,), 402), theirs)).text(0)))
+    a.hear(a.receive(Changes((ChangeError("p0", "k", (sent.ccid,), 402), theirs)).text(0)))
     assert a.view() == {"k": {"t": "xy", "n": 2}}
 
 
@@ -350,7 +353,7 @@ def test_each_state_of_one_message_is_told_as_it_was():
     made = ServerChange("p1", "k", "M", ("c-1",), {"n": {"o": "+", "v": 1}}, None, 1, "cv1")
     changed = ServerChange("p1", "k", "M", ("c-2",), {"n": {"o": "r", "v": 2}}, 1, 2, "cv2")
     gone = ServerChange("p1", "k", "-", ("c-3",), None, None, 3, "cv3")
-    assert a.replica.receive(Changes((made, changed, gone)).text(0)) == [
+    assert a.receive(Changes((made, changed, gone)).text(0)) == [
         Change("k", 1, {"n": 1}, None, False),
         Change("k", 2, {"n": 2}, {"n": 1}, False),
         Change("k", 3, None, {"n": 2}, False),

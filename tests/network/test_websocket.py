@@ -93,15 +93,6 @@ def test_a_text_that_is_no_utf8_cannot_be_sent(server):
         assert texts(happenings) == ["later"]
 
 
-def test_an_idle_connection_beats_its_heart_and_stands(server):
-    happenings = []
-    with connected(url(server), happenings, Pace(beat=0.02, answer=2.0, silence=4.0)):
-        wait_for(lambda: getattr(server, "beats", "h:0") not in ("h:0", "h:1", "h:2"))
-    assert happenings == [Opened()]
-    # The count goes on from the server's.
-    assert int(server.beats[2:]) % 2 == 1
-
-
 def test_a_peer_that_does_not_answer_a_heartbeat_is_dropped(server):
     server.answer_beats = False
     happenings = []
@@ -138,14 +129,6 @@ def test_a_message_that_gets_through_slowly_is_not_broken_off():
         connection.send(["x" * size])
         wait_for(lambda: sum(taken) >= size)
         assert happenings == [Opened()]
-
-
-def test_a_silent_peer_is_dropped(server):
-    server.answer_beats = False
-    happenings = []
-    with connected(url(server), happenings, Pace(beat=0.05, silence=0.15, first_retry=0.01)):
-        wait_for(lambda: count(happenings, Opened) >= 2)
-    assert "silent" in happenings[1].reason
 
 
 def test_a_peer_is_not_silent_while_the_owner_does_not_listen(server):
@@ -234,21 +217,6 @@ def test_reconnect_does_not_wait_for_the_next_retry():
         assert happenings[0].retry_in >= 500.0
         connection.reconnect()
         wait_for(lambda: count(happenings, Closed) == 2)
-
-
-def test_retries_come_later_and_later_and_chance_shortens_them():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    happenings = []
-    chances = iter([0.0, 1.0, 0.0, 0.5] + [0.0] * 1000)
-    pace = Pace(first_retry=0.004, last_retry=0.02)
-    connection = WebSocketConnection(f"ws://127.0.0.1:{port}/", pace=pace, chance=lambda: next(chances))
-    connection.start(happenings.append)
-    wait_for(lambda: len(happenings) >= 6)
-    connection.stop()
-    assert [happening.retry_in for happening in happenings[:6]] == pytest.approx(
-        [0.004, 0.004, 0.016, 0.015, 0.02, 0.02]
-    )
 
 
 def test_short_connections_that_brought_what_was_wanted_do_not_make_the_next_try_later():

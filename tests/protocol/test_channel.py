@@ -7,11 +7,9 @@ from ssyncd.protocol.events import (
     Indexed,
     Reset,
     Updated,
-    VersionArrived,
 )
 from ssyncd.protocol.ghosts import Ghost
 from ssyncd.protocol.messages import (
-    Authorized,
     Changes,
     Denied,
     IndexEntry,
@@ -24,25 +22,6 @@ from tests.protocol.client import ADD, INIT, Client, change
 # 1 and 2: opening
 
 
-def test_init_comes_first_and_nothing_else_before_auth():
-    client = Client()
-    client.channel.opened()
-    assert client.said() == [INIT.text(0)]
-    assert client.hear(Authorized("me")) == [Authorized("me")]
-    assert client.said() == ["0:i:1:::500"]
-
-
-def test_with_a_cursor_it_asks_for_what_came_since():
-    client = Client()
-    client.store.cursor = "cv-7"
-    client.channel.opened()
-    client.said()
-    client.hear(Authorized("me"))
-    assert client.said() == ["0:cv:cv-7"]
-    assert client.hear(Changes(())) == [CaughtUp()]
-    assert client.store.cursor == "cv-7"
-
-
 def test_its_number_is_on_every_message():
     client = Client(number=3)
     client.live()
@@ -51,44 +30,13 @@ def test_its_number_is_on_every_message():
     assert all(text.startswith("3:") for text in client.said())
 
 
-def test_a_denied_channel_is_silent_until_the_next_connection():
-    client = Client()
-    client.channel.opened()
-    assert client.hear(Denied(401, "no")) == [Denied(401, "no")]
-    client.said()
-    assert client.hear(Authorized("me"), Changes((change("k", 1),))) == []
-    assert client.said() == []
-    client.channel.opened()
-    assert client.said() == [INIT.text(0)]
-
-
 def test_a_token_revoked_later_denies_a_live_channel():
     client = Client().live()
     assert client.hear('0:auth:{"msg":"Token invalid","code":401}') == [Denied(401, "Token invalid")]
     assert client.channel.room() == 0
 
 
-def test_changes_before_the_cursor_was_told_are_not_taken():
-    client = Client()
-    client.store.cursor = "cv-7"
-    client.channel.opened()
-    assert client.hear(Changes((change("k", 1, cv="cv-9"),))) == []
-    assert client.store.cursor == "cv-7"
-
-
 # 3: the index
-
-
-def test_pages_are_followed_until_there_is_no_mark():
-    client = Client(page=2).connect()
-    one, two, three = (IndexEntry(key, 1, {"k": key}) for key in "abc")
-    first = client.hear(IndexPage((one, two), "cv1", "m1"))
-    assert [event.key for event in first] == ["a", "b"]
-    assert client.said() == ["0:i:1:m1::2"]
-    assert client.store.cursor == ""
-    last = client.hear(IndexPage((three,), "cv1"))
-    assert last == [Updated("c", None, Ghost(1, {"k": "c"}), None, ""), Indexed(), CaughtUp()]
-    assert client.store.cursor == "cv1"
 
 
 def test_what_is_known_at_that_version_is_not_told_again():
@@ -231,18 +179,6 @@ def test_an_index_can_be_asked_for_at_any_time():
 
 
 # 4: versions
-
-
-def test_a_version_asked_for_arrives_once():
-    client = Client().live()
-    client.channel.ask_version("a.key", 3)
-    client.channel.ask_version("a.key", 3)
-    assert client.said() == ["0:e:a.key.3"]
-    assert client.hear('0:e:a.key.3\n{"data":{"a":1}}') == [VersionArrived("a.key", 3, {"a": 1})]
-    assert client.hear(VersionAnswer("a.key", 3, {"a": 1})) == []
-    client.channel.ask_version("k", 9)
-    assert client.hear("0:e:k.9\n?") == [VersionArrived("k", 9, None)]
-    assert client.store.get("a.key") is None
 
 
 def test_a_version_asked_for_is_asked_again_after_a_cut():

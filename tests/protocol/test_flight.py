@@ -25,43 +25,6 @@ from tests.protocol.client import ADD, INIT, Client, change
 # 5 to 7, 11, 12, 16: our own
 
 
-def test_a_change_of_ours_is_sent_and_acknowledged_by_its_ccid():
-    client = Client().live()
-    client.channel.submit("k", ADD, None, "c1")
-    assert client.said() == ['0:c:{"id":"k","o":"M","ccid":"c1","v":{"a":{"o":"+","v":1}}}']
-    assert client.channel.busy("k")
-    (event,) = client.hear(Changes((change("k", 1, ccids=("x", "c1")),)))
-    assert event.mine.ccid == "c1"
-    assert not client.channel.busy("k")
-    assert list(client.store.sent()) == []
-    client.channel.submit("k", None, 1, "c2")
-    assert client.said() == ['0:c:{"id":"k","o":"-","ccid":"c2","sv":1}']
-
-
-def test_a_transformed_acknowledgement_is_what_the_ghost_becomes():
-    client = Client().live(IndexEntry("k", 1, {"t": "AC"}))
-    client.channel.submit("k", {"t": {"o": "d", "v": "=2\t+D"}}, 1, "c1")
-    foreign = change("k", 2, {"t": {"o": "d", "v": "=1\t+B\t=1"}}, 1)
-    ours = change("k", 3, {"t": {"o": "d", "v": "=3\t+D"}}, 2, ccids=("c1",))
-    one, two = client.hear(Changes((foreign, ours)))
-    assert (one.mine, two.mine.ccid) == (None, "c1")
-    assert client.store.get("k") == Ghost(3, {"t": "ABCD"})
-
-
-def test_only_one_change_of_a_key_is_in_flight_and_no_more_than_the_window():
-    client = Client(window=2)
-    assert client.channel.room() == 0
-    client.live()
-    client.channel.submit("a", ADD, None, "c1")
-    for key, ccid in (("a", "c2"), ("no key", "c3"), ("", "c4")):
-        with pytest.raises(ValueError, match="cannot be submitted"):
-            client.channel.submit(key, ADD, None, ccid)
-    client.channel.submit("b", ADD, None, "c5")
-    assert (client.channel.room(), client.channel.in_flight) == (0, 2)
-    with pytest.raises(ValueError, match="no room"):
-        client.channel.submit("c", ADD, None, "c6")
-
-
 def test_a_change_that_is_no_json_is_not_in_flight():
     client = Client().live()
     with pytest.raises(ProtocolError):
@@ -79,7 +42,7 @@ def test_duplicate_and_no_effect_settle_a_change(code):
     assert not client.channel.busy("k")
 
 
-@pytest.mark.parametrize("code", [400, 401, 404, 405, 413, 440, 500, 503])
+@pytest.mark.parametrize("code", [400, 401, 404, 413, 440, 500, 503])
 def test_an_error_ends_a_change_whose_payload_is_gone(code):
     client = Client().live()
     client.channel.submit("k", ADD, None, "c1", keep=False)
@@ -89,7 +52,7 @@ def test_an_error_ends_a_change_whose_payload_is_gone(code):
     assert (client.said(), client.channel.in_flight) == ([], 0)
 
 
-@pytest.mark.parametrize("code", [404, 405, 440])
+@pytest.mark.parametrize("code", [404, 417, 440])
 def test_what_does_not_fit_is_sent_once_more_with_the_whole_object(code):
     client = Client().live(IndexEntry("k", 1, {"a": "x", "b": 1}))
     client.channel.submit("k", {"a": {"o": "r", "v": "y"}}, 1, "c1")
@@ -111,6 +74,57 @@ def test_what_does_not_fit_a_ghost_that_moved_on_is_refused():
     events = client.hear(Changes((change("k", 2, op="-"), ChangeError("client", "k", ("c1",), 404))))
     assert [type(event) for event in events] == [Updated, Refused]
     assert client.said() == []
+
+
+def stale(client, *keys):
+    """Changes of these, made from version 1, which the server says it is past."""
+    for key in keys:
+        client.channel.submit(key, {"a": {"o": "r", "v": "y"}}, 1, f"c-{key}", keep=False)
+    client.said()
+    return client.hear(Changes(tuple(ChangeError("client", key, (f"c-{key}",), 405) for key in keys)))
+
+
+def test_what_was_made_from_another_version_is_refused_once_the_servers_is_here():
+    client = Client().live(IndexEntry("k", 1, {"a": "x"}), IndexEntry("l", 1, {"a": "x"}))
+    assert stale(client, "k", "l") == []
+    assert client.said() == ["0:e:k.2", "0:e:l.2"]
+    assert client.channel.busy("k")
+    updated, refused = client.hear(VersionAnswer("l", 2, {"a": "z"}))
+    assert (updated.after, updated.mine) == (Ghost(2, {"a": "z"}), None)
+    assert (type(refused), refused.sent.key, refused.code) == (Refused, "l", 405)
+    assert (client.channel.busy("k"), client.channel.busy("l")) == (True, False)
+    # What comes by itself meanwhile is what was asked for.
+    assert client.hear(Changes((change("k", 2, {"a": {"o": "r", "v": "z"}}, 1, "2"),))) == []
+    events = client.hear(VersionAnswer("k", 2, {"a": "z"}))
+    assert [type(event) for event in events] == [Updated, Refused]
+    assert (client.store.cursor, list(client.store.sent())) == ("2", [])
+
+
+def test_a_server_that_has_nothing_newer_is_indexed_once_for_all_that_it_says_is_stale():
+    client = Client().live(IndexEntry("k", 5, {"a": "x"}), IndexEntry("l", 5, {"a": "x"}))
+    for key in "kl":
+        client.channel.submit(key, {"a": {"o": "r", "v": "y"}}, 5, f"c-{key}")
+    client.hear(Changes(tuple(ChangeError("client", key, (f"c-{key}",), 405) for key in "kl")))
+    client.said()
+    events = client.hear(VersionAnswer("k", 6, None), VersionAnswer("l", 6, None))
+    assert [type(event) for event in events] == [Reset, Refused, Refused]
+    assert client.said() == ["0:i:1:::500"]
+    events = client.hear(IndexPage((IndexEntry("k", 2, {"a": "old"}),), "cv"))
+    assert [(event.key, event.after) for event in events if isinstance(event, Updated)] == [
+        ("k", Ghost(2, {"a": "old"})),
+        ("l", Ghost(0, None)),
+    ]
+
+
+def test_what_is_loaded_again_when_the_connection_breaks_is_sent_again_on_the_next():
+    client = Client().live(IndexEntry("k", 1, {"a": "x"}))
+    client.channel.submit("k", {"a": {"o": "r", "v": "y"}}, 1, "c1")
+    (text,) = client.said()
+    client.hear(Changes((ChangeError("client", "k", ("c1",), 405),)))
+    client.channel.closed()
+    client.back()
+    assert client.said() == [text]
+    assert client.channel.busy("k")
 
 
 def test_a_busy_server_is_tried_again_when_the_owner_says_so():
@@ -144,17 +158,6 @@ def test_errors_of_others_are_nothing():
 
 
 # Reconnecting
-
-
-def test_a_kept_change_is_sent_again_after_what_came_since():
-    client = Client().live()
-    client.channel.submit("k", ADD, None, "c1")
-    (text,) = client.said()
-    client.channel.closed()
-    client.connect()
-    assert client.said() == []
-    assert client.hear(Changes((change("other", 1),)))[-1] == CaughtUp()
-    assert client.said() == [text]
 
 
 def test_an_acknowledgement_among_what_came_since_is_not_sent_again():
@@ -211,21 +214,6 @@ def test_of_what_was_given_up_and_never_came_only_the_latest_are_still_known(mon
         client.channel.submit(f"k{number}", ADD, None, f"sent{number}", keep=False)
         client.hear(Changes((change(f"k{number}", 1, ccids=(f"sent{number}",)),)))
     assert [sent.ccid for sent in client.store.sent()] == ["lost3", "lost4"]
-
-
-def test_a_restart_takes_up_what_the_store_holds():
-    client = Client().live()
-    client.channel.submit("k", ADD, None, "c1")
-    client.channel.submit("l", ADD, None, "c2", keep=False)
-    kept = client.said()[0]
-    again = Client(client.store)
-    assert again.channel.busy("k")
-    events = again.back()
-    assert [type(event) for event in events] == [Unanswered, CaughtUp]
-    assert events[0].sent.key == "l"
-    assert again.said() == [kept]
-    (duplicate,) = again.hear(Changes((ChangeError("client", "k", ("c1",), 409),)))
-    assert isinstance(duplicate, Settled)
 
 
 def test_an_acknowledgement_that_is_held_is_waited_for():

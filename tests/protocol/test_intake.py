@@ -15,57 +15,6 @@ from tests.protocol.client import Client, change
 # 8 to 10: changes
 
 
-def test_foreign_changes_advance_ghosts_and_cursor():
-    client = Client().live()
-    events = client.hear(
-        Changes(
-            (change("k", 1, cv="1"), change("k", 2, {"b": {"o": "+", "v": 2}}, 1, "2"), change("k", 3, op="-", cv="3"))
-        )
-    )
-    assert [(event.before, event.after) for event in events] == [
-        (None, Ghost(1, {"a": 1})),
-        (Ghost(1, {"a": 1}), Ghost(2, {"a": 1, "b": 2})),
-        (Ghost(2, {"a": 1, "b": 2}), Ghost(3, None)),
-    ]
-    assert [event.cv for event in events] == ["1", "2", "3"]
-    assert client.store.cursor == "3"
-    (again,) = client.hear(Changes((change("k", 4, cv="4"),)))
-    assert again.after == Ghost(4, {"a": 1})
-
-
-def test_a_change_told_twice_only_moves_the_cursor():
-    client = Client().live(IndexEntry("k", 3, {"a": "abc"}))
-    assert client.hear(Changes((change("k", 3, {"a": {"o": "d", "v": "=2\t+c"}}, 2, "cv9"),))) == []
-    assert client.store.get("k").data == {"a": "abc"}
-    assert client.store.cursor == "cv9"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        change("k", 4, source=3),
-        change("k", 2, {"a": {"o": "d", "v": "=9"}}, 1),
-        change("k", 2, {"a": {"o": "?"}}, 1),
-        change("k", 2, source=None),
-        change("k", 2, op="MERGE"),
-        change("k", 2, {"body": {"o": "O", "v": {}}}, 1),
-        change("k", 2, {"body": 5}, 1),
-        change("new", 2, source=1),
-    ],
-    ids=repr,
-)
-def test_what_does_not_lead_on_from_the_ghost_is_fetched_and_the_cursor_waits(odd):
-    client = Client(whole=frozenset({"body"})).live(IndexEntry("k", 1, {"a": "x", "body": {}}))
-    assert client.hear(Changes((odd,))) == []
-    assert client.said() == [f"0:e:{odd.key}.{odd.version}"]
-    (other,) = client.hear(Changes((change("other", 1, cv="later"),)))
-    assert other.key == "other"
-    assert client.store.cursor == "start"
-    (event,) = client.hear(VersionAnswer(odd.key, odd.version, {"a": "fetched"}))
-    assert (event.key, event.after, event.cv) == (odd.key, Ghost(odd.version, {"a": "fetched"}), odd.cv)
-    assert client.store.cursor == "later"
-
-
 def test_a_member_known_in_part_may_be_replaced_and_removed():
     client = Client(whole=frozenset({"body"})).live(IndexEntry("k", 1, {"body": {}}))
     client.hear(Changes((change("k", 2, {"body": {"o": "r", "v": 5}}, 1), change("k", 3, {"body": {"o": "-"}}, 2))))

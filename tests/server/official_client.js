@@ -23,6 +23,12 @@ bucket.on('remove', tell)
 bucket.on('error', (error) => say({ event: 'error', text: String(error) }))
 bucket.channel.on('acknowledge', (key) => say({ event: 'acknowledged', key }))
 
+// What it knows the server to have, whether it shows it or not.
+const ghosts = bucket.channel.store
+const [put, remove] = [ghosts.put.bind(ghosts), ghosts.remove.bind(ghosts)]
+ghosts.put = (key, version, data) => put(key, version, data).then(() => say({ event: 'ghost', key, data }))
+ghosts.remove = (key) => remove(key).then(() => say({ event: 'no ghost', key }))
+
 // Everything between reading and updating happens in one turn, so that no change of others comes in between.
 const edit = (key, change) => {
   if (objects[key] === undefined) return

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ssyncd.errors import StateFullError
+from ssyncd.server.storage.sqlite import SqliteChanges
 from tests.server.running import Answer, Running, sets, told
 
 VERSION = "X-Simperium-Version"
@@ -208,5 +210,21 @@ def test_nothing_is_told_without_a_token(tmp_path: Path, path: str) -> None:
         for token in ("", "x" * 40):
             answer = await server.call("GET", f"/1/ssyncd/notes/{path}", headers={"X-Simperium-Token": token})
             assert (answer.status, answer.json()["code"]) == (401, 401)
+
+    told(tmp_path, story)
+
+
+def test_a_full_disk_is_507_and_the_server_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(server: Running) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteChanges, "append", full)
+            answer = await call(server, "POST", "i/k", {"a": 1})
+            assert (answer.status, "disk is full" in answer.json()["msg"]) == (507, True)
+            socket = await server.live()
+            assert (await socket.put("k", sets(a=1)))["error"] == 507
+        assert (await call(server, "POST", "i/k", {"a": 1})).headers[VERSION] == "1"
+
+    def full(*_: Any) -> None:
+        raise StateFullError("server.db: database or disk is full")
 
     told(tmp_path, story)

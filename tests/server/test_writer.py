@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ssyncd.errors import StateError
+from ssyncd.errors import StateError, StateFullError
 from ssyncd.protocol.changes import ClientChange
 from ssyncd.server.entries import Entry
 from ssyncd.server.storage.base import Row, Settled
 from ssyncd.server.storage.memory import MemoryChanges
-from ssyncd.server.writer import GROUP_MOST, INTERNAL, Group, Outcome, Prune, Submission, Writer
+from ssyncd.server.writer import GROUP_MOST, INTERNAL, NO_SPACE, Group, Outcome, Prune, Submission, Writer
 from tests.server.contract_storage import RETENTION
 from tests.server.running import sets
 
@@ -156,11 +156,14 @@ def test_empty_sees_what_was_before_it_in_the_queue(bench: Bench) -> None:
     assert bench.answer(bench.submit("notes", None, ccid="empty", op="EMPTY")) == 409
 
 
-@pytest.mark.parametrize("failure", [StateError("the disk is full"), ValueError("odd")])
-def test_a_failed_transaction_is_answered_and_the_next_one_works(bench: Bench, failure: Exception) -> None:
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(StateError("no"), INTERNAL), (ValueError("odd"), INTERNAL), (StateFullError("the disk is full"), NO_SPACE)],
+)
+def test_a_failed_transaction_is_answered_and_the_next_one_works(bench: Bench, failure: Exception, code: int) -> None:
     before = bench.entry(bench.submit("a", sets(n=1), ccid="1"))
     bench.storage.failures.append(failure)
-    assert bench.answer(bench.submit("b", sets(n=1), ccid="2")) == INTERNAL
+    assert bench.answer(bench.submit("b", sets(n=1), ccid="2")) == code
     assert bench.writer.failure
     after = bench.entry(bench.submit("b", sets(n=1), ccid="2b"))
     assert after.version == 1

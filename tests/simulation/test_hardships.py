@@ -136,7 +136,7 @@ def test_a_full_disk_of_the_state_stops_sending_and_heals(world: World) -> None:
     heal = fail(one, errno.ENOSPC, ("commit",), lambda _: True)
     one.user.write("new", b"new")
     rounds = go_on(world, 60)
-    assert "No space left" in one.engine.last_error
+    assert "No space left" in one.engine.line.trouble
     assert "new" not in two.user.tree(), "nothing may be sent that is not in the ledger"
     assert rounds < 400
     heal()

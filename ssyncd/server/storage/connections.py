@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-from ssyncd.errors import StateError
+from ssyncd.errors import StateError, StateFullError
 
 VERSION = 2
 # Another process may hold the write lock while it keeps accounts; that takes milliseconds.
@@ -88,7 +88,8 @@ class Database:
                 self._idle.append(connection)
 
     def _failure(self, error: sqlite3.Error) -> StateError:
-        return StateError(f"{self.path}: {error}")
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return (StateFullError if full else StateError)(f"{self.path}: {error}")
 
 
 def _make_private(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ssyncd.errors import StateError, UsageError
+from ssyncd.errors import StateError, StateFullError, UsageError
 from ssyncd.server.storage import sqlite
 from ssyncd.server.storage.base import Retention, Settled, Token, User
 from ssyncd.server.storage.connections import Database
@@ -179,3 +179,12 @@ def test_a_database_that_is_not_built_is_refused(tmp_path: Path, url: str, text:
 def test_another_file_can_be_named(tmp_path: Path) -> None:
     open_database(tmp_path, f"sqlite:{tmp_path}/elsewhere.db").close()
     assert (tmp_path / "elsewhere.db").exists()
+
+
+def test_a_full_disk_is_told_apart_from_other_failures(database: Database) -> None:
+    with database.work() as connection:
+        connection.execute("PRAGMA max_page_count = 30")
+    with pytest.raises(StateFullError, match="full"), database.transaction() as connection:
+        connection.execute("CREATE TABLE large AS SELECT zeroblob(1000000)")
+    with database.work() as connection, pytest.raises(sqlite3.OperationalError):
+        connection.execute("SELECT * FROM large")
