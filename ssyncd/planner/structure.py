@@ -243,6 +243,7 @@ class Shape:
         self._elsewhere.remove(loser)
         self.aliases[loser] = winner
         self.repaired[loser] = theirs
+        self._next[loser] = None  # it leaves its place in the same plan, whoever was looked at
         for inner in self.inside(loser):
             child = self.of(inner)
             if child is not None and child.parent == loser:
