@@ -77,7 +77,7 @@ def _runtime() -> Path:
     import platformdirs
 
     chosen = Path(os.environ.get("XDG_RUNTIME_DIR") or ".")
-    if chosen.is_absolute() and (not chosen.exists() or _owned(chosen)):
+    if chosen.is_absolute() and (not os.path.exists(chosen) or _owned(chosen)):
         return chosen / APP
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -42,6 +42,12 @@ def test_a_private_directory_is_closed_to_others(tmp_path):
     assert places.private(tmp_path / "new" / "one").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_runtime_directory_that_cannot_be_looked_at_is_an_error_of_whoever_uses_it(monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "x" * 300)
+    with pytest.raises(SsyncdError, match="File name too long"):
+        places.private(places.find().runtime)
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SsyncdError, match="file"):

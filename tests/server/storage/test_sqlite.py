@@ -179,3 +179,12 @@ def test_a_database_that_is_not_built_is_refused(tmp_path: Path, url: str, text:
 def test_another_file_can_be_named(tmp_path: Path) -> None:
     open_database(tmp_path, f"sqlite:{tmp_path}/elsewhere.db").close()
     assert (tmp_path / "elsewhere.db").exists()
+
+
+def test_a_connection_that_failed_is_not_used_again(database: Database) -> None:
+    storage = SqliteChanges(database, RETENTION)
+    with database.work() as connection:
+        connection.execute("PRAGMA query_only = ON")  # as one that SQLite could only open for reading
+    with pytest.raises(StateError, match="readonly"):
+        storage.start_run("0badcafe")
+    storage.start_run("0badcafe")
