@@ -122,6 +122,8 @@ class Shape:
         """Make the way from this entry up to the top whole, or let it wait."""
         trees = self.trees
         certain = not self.merged(key).unread or key in trees.remote or key not in trees.base
+        # A directory is not more certain than what it lives for.
+        certain = certain and self.waiting.get(key) != UNREAD_INSIDE
         while True:
             way: dict[str, None] = {}
             at = self._up(key)

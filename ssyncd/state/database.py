@@ -125,8 +125,14 @@ class Database:
             self._db.executescript("BEGIN;" + files("ssyncd.state").joinpath("schema.sql").read_text())
             self._db.execute(f"PRAGMA user_version={VERSION}")
             self._db.execute("COMMIT")
-        if version and (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        # Asked twice, because a page that cannot be read for a moment is told as one that is damaged.
+        if version and self._problem() and (problem := self._problem()):
             raise StateCorruptError(f"{self.path}: {problem}")
+
+    def _problem(self) -> str:
+        """ "" if the file is whole."""
+        found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
 
     def close(self) -> None:
         with _mapped(self.path):

@@ -162,3 +162,13 @@ def test_after_a_failure_another_file_in_its_place_is_not_written_to(path: Path)
     with pytest.raises(StateCorruptError, match="another file"):
         database.write(Writes(meta={"cursor": "abc"}))
     database.close()
+
+
+def test_a_page_that_cannot_be_read_once_is_not_taken_for_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database(path).close()
+    told = ["unable to get the page", ""]
+    monkeypatch.setattr(Database, "_problem", lambda _: told.pop(0))
+    Database(path).close()
+    told[:] = ["unable to get the page"] * 2
+    with pytest.raises(StateCorruptError, match="unable to get"):
+        Database(path)
