@@ -1,0 +1,50 @@
+"""Which calls can fail, with what, and how many of them there are in the life that `couple.py` gives a daemon or a server."""
+
+from dataclasses import dataclass
+
+VICTIMS = ("one", "server")
+"""Members of a `Couple`: a daemon and the server."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`errors` come in turn; `one`, `server`: about how many such calls a life has, 0 where it has none."""
+
+    errors: tuple[str, ...]
+    one: int
+    server: int
+
+    def calls(self, victim: str) -> int:
+        return self.one if victim == "one" else self.server
+
+    def error(self, number: int) -> str:
+        return self.errors[number % len(self.errors)]
+
+
+KINDS = {
+    "open": Kind(("EIO", "EACCES", "ENOSPC", "EMFILE"), 258, 27),
+    "stat": Kind(("EIO", "EACCES"), 295, 33),
+    "fstat": Kind(("EIO",), 185, 31),
+    "readdir": Kind(("EIO",), 134, 4),
+    "read": Kind(("EIO",), 27, 9),
+    "pread": Kind(("EIO",), 190, 104),
+    "write": Kind(("ENOSPC", "EIO"), 1, 5),
+    "pwrite": Kind(("ENOSPC", "EIO"), 150, 100),
+    "rename": Kind(("EIO", "EACCES", "ENOSPC"), 30, 10),
+    "unlink": Kind(("EIO", "EACCES"), 40, 2),
+    "mkdir": Kind(("ENOSPC", "EACCES"), 10, 10),
+    "link": Kind(("ENOSPC", "EIO"), 4, 0),
+    "utime": Kind(("EIO", "EACCES"), 20, 10),
+    "chmod": Kind(("EIO", "EACCES"), 10, 2),
+    "sync": Kind(("EIO", "ENOSPC"), 10, 20),
+    "truncate": Kind(("EIO",), 2, 2),
+    "readlink": Kind(("EIO",), 4, 0),
+    "lock": Kind(("ENOLCK", "EIO"), 150, 100),
+    "mmap": Kind(("ENOMEM",), 2, 2),
+    "watch": Kind(("ENOSPC", "EACCES"), 20, 0),
+    "send": Kind(("ECONNRESET", "EPIPE", "ENETDOWN"), 30, 30),
+    "recv": Kind(("ECONNRESET", "ETIMEDOUT"), 60, 60),
+    "connect": Kind(("ENETUNREACH", "ECONNREFUSED"), 4, 0),
+    "accept": Kind(("ECONNABORTED", "EMFILE"), 0, 6),
+    "statement": Kind(("EIO",), 150, 150),  # what SQLite says is chosen where it fails
+}
