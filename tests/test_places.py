@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import threading
 
@@ -85,3 +87,17 @@ def test_one_at_a_time_holds_a_lock(tmp_path):
     for thread in threads:
         thread.join()
     assert most == [1] * 8
+
+
+def test_a_disk_that_cannot_lock_is_named(tmp_path, monkeypatch):
+    """As NFS without its lock service."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with (
+        pytest.raises(SsyncdError, match="lock: cannot be locked: No locks available"),
+        places.locked(tmp_path / "lock"),
+    ):
+        pass

@@ -164,12 +164,19 @@ def _locked(data: Path) -> Iterator[None]:
     except OSError as error:
         raise StateError(f"{data}: cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock, data)
         yield
-    except BlockingIOError as error:
-        raise StateError(f"{data}: another server uses it") from error
     finally:
         os.close(lock)
+
+
+def _take(lock: int, data: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StateError(f"{data}: another server uses it") from error
+    except OSError as error:
+        raise StateError(f"{data}: cannot be locked: {error.strerror}") from error
 
 
 @contextlib.contextmanager

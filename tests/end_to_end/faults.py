@@ -42,7 +42,8 @@ KINDS = {
     "lock": Kind(("ENOLCK", "EIO"), 150, 100),
     "mmap": Kind(("ENOMEM",), 2, 2),
     "watch": Kind(("ENOSPC", "EACCES"), 20, 0),
-    "send": Kind(("ECONNRESET", "EPIPE", "ENETDOWN"), 30, 30),
+    # Not ECONNRESET or EPIPE: urllib3 then waits for an answer, which on a connection that is really gone ends at once.
+    "send": Kind(("ENETDOWN", "EHOSTUNREACH"), 30, 30),
     "recv": Kind(("ECONNRESET", "ETIMEDOUT"), 60, 60),
     "connect": Kind(("ENETUNREACH", "ECONNREFUSED"), 4, 0),
     "accept": Kind(("ECONNABORTED", "EMFILE"), 0, 6),

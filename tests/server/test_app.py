@@ -1,6 +1,8 @@
 """The life of a server, and a process killed in the middle of it."""
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -154,6 +156,15 @@ def test_a_busy_port_says_so(tmp_path: Path) -> None:
 def test_an_address_that_is_none_says_so(tmp_path: Path, listen: str) -> None:
     with pytest.raises(UsageError, match="listen"):
         starting(tmp_path, listen=listen)
+
+
+def test_a_disk_that_cannot_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StateError, match="cannot be locked: No locks available"):
+        starting(tmp_path)
 
 
 def test_one_data_directory_has_one_server(tmp_path: Path) -> None:
