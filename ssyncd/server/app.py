@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -49,6 +50,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
 
 async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) -> None:
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(_note)
     with _signals(stop):
         server = Server(settings)
         url = await server.start()
@@ -61,6 +63,15 @@ async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) 
             log.info("stopping")
         finally:
             await server.stop()
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the system refuses for a moment (a connection more, say) is no defect of ours: the loop tries again by itself."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.warning("%s: %s", str(context.get("message")).rstrip("."), error.strerror or error)
+    else:
+        loop.default_exception_handler(context)
 
 
 class Server:

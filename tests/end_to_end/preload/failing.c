@@ -81,6 +81,13 @@ static int fails_on(const char *kind, const char *call, int file) {
     return 0;
 }
 
+/* A directory to be watched is named by its handle. */
+static int fails_watch(const char *path) {
+    int file;
+    if (sscanf(path, "/proc/self/fd/%d", &file) == 1) return fails_on("watch", "inotify_add_watch", file);
+    return fails_at("watch", "inotify_add_watch", AT_FDCWD, path);
+}
+
 static int fails_wire(const char *kind, const char *call, int file) {
     struct sockaddr_storage name;
     socklen_t size = sizeof name;
@@ -172,7 +179,7 @@ WRAP(int, chmod, TYPES(const char *p, mode_t m), (p, m), fails_at("chmod", "chmo
 WRAP(int, fchmod, TYPES(int f, mode_t m), (f, m), fails_on("chmod", "fchmod", f), -1)
 WRAP(int, fchmodat, TYPES(int d, const char *p, mode_t m, int f), (d, p, m, f), fails_at("chmod", "fchmodat", d, p), -1)
 WRAP(int, flock, TYPES(int f, int o), (f, o), fails_on("lock", "flock", f), -1)
-WRAP(int, inotify_add_watch, TYPES(int f, const char *p, uint32_t m), (f, p, m), fails_at("watch", "inotify_add_watch", AT_FDCWD, p), -1)
+WRAP(int, inotify_add_watch, TYPES(int f, const char *p, uint32_t m), (f, p, m), fails_watch(p), -1)
 WRAP(void *, mmap64, TYPES(void *a, size_t n, int p, int g, int f, off_t o), (a, n, p, g, f, o),
      f >= 0 && fails_on("mmap", "mmap", f), MAP_FAILED)
 WRAP(ssize_t, send, TYPES(int f, const void *b, size_t n, int g), (f, b, n, g), fails_wire("send", "send", f), -1)
@@ -186,7 +193,7 @@ WRAP(int, connect, TYPES(int f, const struct sockaddr *a, socklen_t l), (f, a, l
      a->sa_family == AF_INET && fails_wire("connect", "connect", f), -1)
 WRAP(int, accept4, TYPES(int f, struct sockaddr *a, socklen_t *l, int g), (f, a, l, g), fails_wire("accept", "accept4", f), -1)
 
-/* SQLite's locks, and the leases that tell of other writers. */
+/* SQLite's locks, and the leases that tell of other writers. To let go of a lock never fails. */
 int fcntl64(int file, int command, ...) {
     static int (*real)(int, int, ...);
     va_list more;
@@ -194,7 +201,8 @@ int fcntl64(int file, int command, ...) {
     void *value = va_arg(more, void *);
     va_end(more);
     if (!real) real = (int (*)(int, int, ...))syscall_free("fcntl64");
-    if ((command == F_SETLK || command == F_SETLKW || command == F_SETLEASE) && fails_on("lock", "fcntl", file)) return -1;
+    int locks = (command == F_SETLK || command == F_SETLKW) && ((struct flock *)value)->l_type != F_UNLCK;
+    if ((locks || (command == F_SETLEASE && (intptr_t)value != F_UNLCK)) && fails_on("lock", "fcntl", file)) return -1;
     return real(file, command, value);
 }
 
