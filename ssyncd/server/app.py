@@ -68,9 +68,11 @@ async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What the system refuses for a moment (a connection more, say) is no defect of ours: the loop tries again by itself."""
     error = context.get("exception")
+    # asyncio listens again a second later, even where the server has stopped in that second.
+    late = isinstance(error, ValueError) and "_start_serving" in str(context.get("handle"))
     if isinstance(error, OSError):
         log.warning("%s: %s", str(context.get("message")).rstrip("."), error.strerror or error)
-    else:
+    elif not late:
         loop.default_exception_handler(context)
 
 

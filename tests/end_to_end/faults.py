@@ -41,10 +41,10 @@ KINDS = {
     "readlink": Kind(("EIO",), 3, 0),
     "lock": Kind(("ENOLCK", "EIO"), 150, 100),
     "mmap": Kind(("ENOMEM",), 1, 1),
-    "watch": Kind(("ENOSPC", "EACCES"), 20, 0),
+    "watch": Kind(("ENOSPC", "EACCES"), 8, 0),
     # Not ECONNRESET or EPIPE: urllib3 then waits for an answer, which on a connection that is really gone ends at once.
     "send": Kind(("ENETDOWN", "EHOSTUNREACH"), 17, 37),
-    "recv": Kind(("ECONNRESET", "ETIMEDOUT"), 40, 31),
+    "recv": Kind(("ECONNRESET", "ETIMEDOUT"), 250, 31),
     "connect": Kind(("ENETUNREACH", "ECONNREFUSED"), 3, 0),
     "accept": Kind(("ECONNABORTED", "EMFILE"), 0, 8),
     "statement": Kind(("EIO",), 150, 150),  # what SQLite says is chosen where it fails
