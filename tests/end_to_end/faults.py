@@ -29,7 +29,7 @@ KINDS = {
     "read": Kind(("EIO",), 27, 9),
     "pread": Kind(("EIO",), 190, 104),
     "write": Kind(("ENOSPC", "EIO"), 1, 5),
-    "pwrite": Kind(("ENOSPC", "EIO"), 250, 300),
+    "pwrite": Kind(("ENOSPC", "EIO"), 214, 287),
     "rename": Kind(("EIO", "EACCES", "ENOSPC"), 38, 7),
     "unlink": Kind(("EIO", "EACCES"), 29, 2),
     "mkdir": Kind(("ENOSPC", "EACCES"), 7, 10),
@@ -39,7 +39,7 @@ KINDS = {
     "sync": Kind(("EIO", "ENOSPC"), 20, 27),
     "truncate": Kind(("EIO",), 3, 2),
     "readlink": Kind(("EIO",), 3, 0),
-    "lock": Kind(("ENOLCK", "EIO"), 150, 100),
+    "lock": Kind(("ENOLCK", "EIO"), 131, 95),
     "mmap": Kind(("ENOMEM",), 1, 1),
     "watch": Kind(("ENOSPC", "EACCES"), 8, 0),
     # Not ECONNRESET or EPIPE: urllib3 then waits for an answer, which on a connection that is really gone ends at once.
