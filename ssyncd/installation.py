@@ -187,9 +187,8 @@ def _resolved(path: Path) -> Path:
 
 def make_directory(path: Path, state: Path) -> None:
     """If this folder was never there before. One that is known and missing stays so: a disk may not be mounted. RootError."""
-    if path.is_dir() or state.exists():
-        return
     try:
-        path.mkdir(parents=True)
+        if not (path.is_dir() or state.exists()):
+            path.mkdir(parents=True)
     except OSError as error:
-        raise RootError(f"{path}: cannot be made: {error.strerror}") from error
+        raise RootError(f"{path}: cannot be used: {error.strerror}") from error

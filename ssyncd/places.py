@@ -77,7 +77,7 @@ def _runtime() -> Path:
     import platformdirs
 
     chosen = Path(os.environ.get("XDG_RUNTIME_DIR") or ".")
-    if chosen.is_absolute() and (not chosen.exists() or _owned(chosen)):
+    if chosen.is_absolute() and (not os.path.exists(chosen) or _owned(chosen)):
         return chosen / APP
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -96,14 +96,21 @@ def _owned(directory: Path) -> bool:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the flock of a file, waiting for whoever has it; a holder that dies lets go."""
+    """Hold the flock of a file, waiting for whoever has it; a holder that dies lets go. SsyncdError."""
     private(file.parent)
     try:
         holder = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SsyncdError(f"{file}: cannot be made: {error.strerror}") from error
     try:
-        fcntl.flock(holder, fcntl.LOCK_EX)
+        _lock(file, holder)
         yield
     finally:
         os.close(holder)
+
+
+def _lock(file: Path, holder: int) -> None:
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+    except OSError as error:
+        raise SsyncdError(f"{file}: cannot be locked: {error.strerror}") from error

@@ -135,4 +135,6 @@ def _take(lock: int) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise SsyncdError(f"the server's directory cannot be locked: {error.strerror}") from error
     return True

@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import pathlib
 import socket
 import stat
 import threading
@@ -222,6 +224,19 @@ def test_daemons_are_found_and_dead_ones_cleaned_away(serve, runtime):
     (runtime / "note.txt").write_text("not ours")
     assert daemons(runtime) == [one.path]
     assert sorted(file.name for file in runtime.iterdir()) == [one.path.name, "note.txt"]
+
+
+def test_a_socket_that_cannot_be_removed_does_not_keep_the_daemon_from_ending(serve, runtime, monkeypatch):
+    one = serve(echo)
+
+    def failing(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "unlink", failing)
+        one.stop()
+    assert daemons(runtime) == []
+    assert list(runtime.iterdir()) == []
 
 
 def test_without_a_runtime_directory_there_are_no_daemons(runtime):

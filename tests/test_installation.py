@@ -123,5 +123,10 @@ def test_a_new_folder_is_made_and_a_missing_one_is_not(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RootError, match="file/Sync: cannot be made"):
+    with pytest.raises(RootError, match="file/Sync: cannot be used"):
         make_directory(tmp_path / "file" / "Sync", tmp_path / "state")
+
+
+def test_a_folder_that_cannot_even_be_looked_at_is_named(tmp_path):
+    with pytest.raises(RootError, match="cannot be used: File name too long"):
+        make_directory(tmp_path / ("x" * 300), tmp_path / "state")

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import threading
 
@@ -42,6 +44,12 @@ def test_a_private_directory_is_closed_to_others(tmp_path):
     assert places.private(tmp_path / "new" / "one").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_runtime_directory_that_cannot_be_looked_at_is_an_error_of_whoever_uses_it(monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "x" * 300)
+    with pytest.raises(SsyncdError, match="File name too long"):
+        places.private(places.find().runtime)
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SsyncdError, match="file"):
@@ -79,3 +87,17 @@ def test_one_at_a_time_holds_a_lock(tmp_path):
     for thread in threads:
         thread.join()
     assert most == [1] * 8
+
+
+def test_a_disk_that_cannot_lock_is_named(tmp_path, monkeypatch):
+    """As NFS without its lock service."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with (
+        pytest.raises(SsyncdError, match="lock: cannot be locked: No locks available"),
+        places.locked(tmp_path / "lock"),
+    ):
+        pass

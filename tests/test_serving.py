@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -8,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from ssyncd import serving
-from ssyncd.errors import BusyError
+from ssyncd.errors import BusyError, SsyncdError
 
 
 @pytest.fixture
@@ -110,3 +112,12 @@ def test_a_server_on_all_addresses_is_reached_on_this_machine(tmp_path, url, her
     with serving.hold(tmp_path) as announce:
         announce(url)
         assert json.loads((tmp_path / "serving.json").read_text())["url"] == here
+
+
+def test_a_disk_that_cannot_lock_is_named(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(SsyncdError, match="cannot be locked: No locks available"), serving.hold(tmp_path, elected=True):
+        pass

@@ -68,7 +68,10 @@ class CheckedDisk:
 
     def stat(self, path: str) -> Stat | None:
         if not path:
-            return self._calls.look(self._calls.root, ".")
+            try:
+                return self._calls.look(self._calls.root, ".")
+            except OSError as error:
+                raise disk_error(error, "") from error
         try:
             with Place(self._calls, path) as place:
                 return place.look()

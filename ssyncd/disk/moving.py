@@ -124,9 +124,17 @@ class Mover:
     def take(self, place: Place, name: str, expected: Stat) -> None:
         """From its place to the stage, if it proves to be the expected thing there."""
         self._calls.rename(place.parent, place.name, self._calls.stage, name)
-        if not self._is(name, expected) or not place.stands():
+        if not self._check_aside(lambda: self._is(name, expected) and place.stands(), name, place):
             self._put_back(name, place)
             raise ChangedError(place.path, "it changed since it was looked at")
+
+    def _check_aside(self, check: Callable[[], bool], name: str, place: Place) -> bool:
+        """What cannot be looked at goes back: its directory may be next, and then there is no place for it any more."""
+        try:
+            return check()
+        except OSError:
+            self._put_back(name, place)
+            raise
 
     def remove(self, place: Place, aside: str, expected: Stat) -> None:
         if expected.kind == "dir":
@@ -135,7 +143,7 @@ class Mover:
         if expected.kind == "file":
             self._refuse_written(place.parent, place.name, place.path)
         self.take(place, aside, expected)
-        if not self._proves(aside, expected):
+        if not self._check_aside(lambda: self._proves(aside, expected), aside, place):
             self._put_back(aside, place)
             raise ChangedError(place.path, "a program is writing it")
         self._end(self._calls.unlink, aside, place)
@@ -152,7 +160,7 @@ class Mover:
         self._end(self._calls.rmdir, aside, place)
 
     def _end(self, remove: Callable[[int, str], None], aside: str, place: Place) -> None:
-        """What cannot be removed goes back: its directory may be next, and then there is no place for it any more."""
+        """As above, for what cannot be removed."""
         try:
             remove(self._calls.stage, aside)
         except OSError:

@@ -29,11 +29,18 @@ class RealDisk(CheckedDisk):
     def __init__(self, root: str | Path, identity: str | None = None, known: bool = False) -> None:
         self._root = Root(os.path.abspath(root), identity, known)
         self.fresh = self._root.fresh
-        super().__init__(RealCalls(self._root), self._root.identity)
+        try:
+            super().__init__(RealCalls(self._root), self._root.identity)
+        except BaseException:
+            self._root.close()  # with its lock, for the next try
+            raise
 
     def mark(self) -> str:
-        """The word that `set_mark` left in `.ssyncd/`; "" if there is none."""
-        return self._root.mark()
+        """The word that `set_mark` left in `.ssyncd/`; "" if there is none. DiskError."""
+        try:
+            return self._root.mark()
+        except OSError as error:
+            raise disk_error(error, f"{OWN}/mark") from error
 
     def set_mark(self, word: str) -> None:
         """Durable on return. DiskError."""
@@ -54,7 +61,7 @@ class RealCalls:
         self._root = root
         self.root = root.handle
         self.stage = root.stage
-        self._device = os.fstat(root.handle).st_dev
+        self._device = root.device
         self.new_mode, self._refuses, self.exchanges = _probe(root.stage)
         self.folds = _folds(root.handle)
 

@@ -30,7 +30,8 @@ _MARKER_LIMIT = 4096
 class Root:
     """The opened root. BusyError if another daemon has it, RootError if it cannot be used.
 
-    `handle` and `stage` are directory handles; `identity` is what the marker says, `fresh` whether we just wrote it.
+    `handle` and `stage` are directory handles on the file system `device`; `identity` is what the marker says, `fresh` whether
+    we just wrote it.
     """
 
     def __init__(self, path: str, identity: str | None = None, known: bool = False) -> None:
@@ -50,8 +51,8 @@ class Root:
             self._own = self._keep(_own_directory(self.handle, OWN))
             self.stage = self._keep(_own_directory(self._own, "stage"))
             self._lock()
-            self._device = os.fstat(self.handle).st_dev
-            if os.fstat(self.stage).st_dev != self._device:
+            self.device = os.fstat(self.handle).st_dev
+            if os.fstat(self.stage).st_dev != self.device:
                 raise UnusableError(f"{self.path}: another file system is mounted on {OWN}")
             found = _read_marker(self._own, self.path)
             if found is None and self._known:
@@ -102,11 +103,13 @@ class Root:
         self._marker = marker
 
     def mark(self) -> str:
-        """ "" if there is none that can be read."""
+        """ "" if there is none. OSError: unreadable is not missing."""
         try:
             return _read(self._own, _MARK).decode("ascii", "replace").strip()
-        except OSError:
-            return ""
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP):
+                return ""
+            raise
 
     def set_mark(self, word: str) -> None:
         """OSError: the old one stands."""

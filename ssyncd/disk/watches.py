@@ -69,7 +69,8 @@ class Watches:
         self._going_on = going_on
         self._refused: dict[Place, str] = {}
         self._displaced: list[Directory] = []
-        self._unlisted: dict[Directory, None] = {}
+        # Watched, but not all that is in them, and why; "" where an event will tell where they have gone.
+        self._unlisted: dict[Directory, str] = {}
         self._moves = 0
         self.unsettled: dict[Place, None] = {}
         self.by_wd: dict[int, Directory] = {}
@@ -78,7 +79,8 @@ class Watches:
 
     def unwatched(self) -> dict[str, str]:
         """Path to reason."""
-        named = ((self.path(place), reason) for place, reason in self._refused.items())
+        named = [(self.path(place), reason) for place, reason in self._refused.items()]
+        named += [(one.path(self.root), reason) for one, reason in self._unlisted.items() if reason]
         return {path: reason for path, reason in named if path is not None}
 
     def refused(self) -> list[Place]:
@@ -99,8 +101,11 @@ class Watches:
             try:
                 with self._opened(here) as handle:
                     stack.extend(self._look_at_all(here, handle))
-            except (_Elsewhere, OSError):
-                self._unlisted[here] = None
+            except _Elsewhere:
+                self._unlisted[here] = ""
+            except OSError as error:
+                self._unlisted[here] = _reason(error)
+                log.info("%s: what is in it is not watched: %s", here.path(self.root) or "/", self._unlisted[here])
 
     def _look_at_all(self, parent: Directory, handle: int) -> Iterator[Directory]:
         with os.scandir(handle) as entries:
@@ -134,7 +139,7 @@ class Watches:
 
     def _cover_late(self, fresh: dict[Place, Directory]) -> list[Place]:
         unlisted, self._unlisted = self._unlisted, {}
-        fresh |= {(one.parent, one.name): one for one in unlisted if one.parent is not None}
+        fresh |= {(one.parent or one, one.name): one for one in unlisted if one is self.root or one.parent is not None}
         for directory in fresh.values():
             self.cover(directory)
         return list(fresh)
@@ -209,7 +214,7 @@ class Watches:
         if error.errno in _GONE:
             self._refused.pop(place, None)
             return
-        reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0).lower()
+        reason = _reason(error)
         if self._refused.get(place) != reason:
             log.info("%s: not watched: %s", self.path(place), reason)
             self._refused[place] = reason
@@ -253,6 +258,10 @@ class Watches:
                 self._unwatch(one.wd)
         if self._refused:
             self._refused = {place: why for place, why in self._refused.items() if place[0] not in dropped}
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0).lower()
 
 
 def _inode(handle: int) -> tuple[int, int]:

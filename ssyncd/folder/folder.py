@@ -392,12 +392,15 @@ def _make_directory(path: Path) -> None:
 
 def _open_database(path: Path) -> Database:
     """One that cannot be read is put aside: what it knew is found again by comparing with the server (design section 2)."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        return Database(path)
-    except (StateCorruptError, StateNewerError) as error:
-        _put_aside(path, error)
-        return Database(path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            return Database(path)
+        except (StateCorruptError, StateNewerError) as error:
+            _put_aside(path, error)
+            return Database(path)
+    except OSError as error:
+        raise StateError(f"{error.filename or path}: cannot be used: {error.strerror}") from error
 
 
 def _put_aside(path: Path, error: StateError) -> None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from ssyncd.errors import DiskError, StateError
+from ssyncd.errors import DiskError, RootError, StateError
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock
 
@@ -23,7 +23,9 @@ NONE = "-"
 
 
 class Marked(Protocol):
-    def mark(self) -> str: ...
+    def mark(self) -> str:
+        """DiskError."""
+
     def set_mark(self, word: str) -> None: ...
 
 
@@ -39,8 +41,13 @@ class Lineage:
         self._seen: str | None = None
 
     def begin(self, approved: bool = False) -> set[str]:
-        """The keys to be planned again. `approved`: the user has said that the folder stands for itself as it is now."""
-        known, found = self._record.meta.get("marks", "").split(), self._disk.mark() or NONE
+        """The keys to be planned again. `approved`: the user has said that the folder stands for itself as it is now.
+        RootError if the folder does not tell its word now: that is not to have none."""
+        known = self._record.meta.get("marks", "").split()
+        try:
+            found = self._disk.mark() or NONE
+        except DiskError as error:
+            raise RootError(str(error)) from error
         old = bool(known) and found not in known and not approved
         if old:
             log.warning("this folder was put back from a backup: nothing is deleted or replaced elsewhere for its sake")
@@ -52,7 +59,12 @@ class Lineage:
         if self._record.meta.get("seen") == self._seen:
             return
         if self._clock.monotonic() - self._changed_at >= PERIOD:
-            self._change(self._disk.mark() or NONE)
+            try:
+                found = self._disk.mark() or NONE
+            except DiskError as error:
+                log.debug("not marked anew: %s", error)
+            else:
+                self._change(found)
 
     def _join(self) -> None:
         """What it has is new here, but for what is just as it was when it was deleted."""

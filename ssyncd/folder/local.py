@@ -60,6 +60,8 @@ class Local:
         self._reading: dict[str, Stat] = {}
         # Paths that could not be looked at, and how often in a row.
         self._failures: dict[str, int] = {}
+        # Keys of files that could not be read, and how often in a row.
+        self._unreadable: dict[str, int] = {}
         # Directories that we renamed, new path to old, until the watcher has told us so.
         self._moved: dict[str, str] = {}
 
@@ -155,8 +157,7 @@ class Local:
             for path in failed | self.scanner.troubles.keys() & self._failures.keys()
         }
         for path in failed:
-            delay = min(LONGEST_DELAY, LATER * 2.0 ** counts[path])
-            self._agenda.at(self.clock.monotonic() + delay, path, is_path=True)
+            self._agenda.at(self.clock.monotonic() + _delay(counts[path]), path, is_path=True)
         self._failures = counts
 
     def _is_settled(self, path: str) -> bool:
@@ -261,14 +262,17 @@ class Local:
     def read_failed(self, key: str, path: str, error: Exception) -> None:
         self._reading.pop(key, None)
         if isinstance(error, ChangedError | GoneError):
+            self._unreadable.pop(key, None)
             self.doubt(key)
         else:
             self.scanner.troubles[path] = error.reason if isinstance(error, DiskError) else str(error)
             self.scanner.unread.pop(key, None)
             self.record.young.add(key)
-            self._agenda.at(self.clock.monotonic() + 30, path, is_path=True)
+            count = self._unreadable[key] = self._unreadable.get(key, 0) + 1
+            self._agenda.at(self.clock.monotonic() + _delay(count), path, is_path=True)
 
     def _take(self, key: str, stat: Stat, content: Content, body: Body) -> None:
+        self._unreadable.pop(key, None)
         entry = self.record.local.get(key)
         if entry is None or self.record.stats.get(key) != stat:
             return
@@ -305,3 +309,8 @@ class Local:
         if key in record.local or key in record.remote or key in record.base:
             return self.random_key()
         return key
+
+
+def _delay(count: int) -> float:
+    """Seconds until what has failed so often in a row is tried again."""
+    return min(LONGEST_DELAY, LATER * 2.0 ** min(count, 16))

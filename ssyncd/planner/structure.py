@@ -122,6 +122,8 @@ class Shape:
         """Make the way from this entry up to the top whole, or let it wait."""
         trees = self.trees
         certain = not self.merged(key).unread or key in trees.remote or key not in trees.base
+        # A directory is not more certain than what it lives for.
+        certain = certain and self.waiting.get(key) != UNREAD_INSIDE
         while True:
             way: dict[str, None] = {}
             at = self._up(key)
@@ -243,6 +245,7 @@ class Shape:
         self._elsewhere.remove(loser)
         self.aliases[loser] = winner
         self.repaired[loser] = theirs
+        self._next[loser] = None  # it leaves its place in the same plan, whoever was looked at
         for inner in self.inside(loser):
             child = self.of(inner)
             if child is not None and child.parent == loser:

@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -49,6 +50,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
 
 async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) -> None:
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(_note)
     with _signals(stop):
         server = Server(settings)
         url = await server.start()
@@ -61,6 +63,17 @@ async def _serve(settings: ServerSettings, ready: Callable[[str], None] | None) 
             log.info("stopping")
         finally:
             await server.stop()
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the system refuses for a moment (a connection more, say) is no defect of ours: the loop tries again by itself."""
+    error = context.get("exception")
+    # asyncio listens again a second later, even where the server has stopped in that second.
+    late = isinstance(error, ValueError) and "_start_serving" in str(context.get("handle"))
+    if isinstance(error, OSError):
+        log.warning("%s: %s", str(context.get("message")).rstrip("."), error.strerror or error)
+    elif not late:
+        loop.default_exception_handler(context)
 
 
 class Server:
@@ -164,12 +177,19 @@ def _locked(data: Path) -> Iterator[None]:
     except OSError as error:
         raise StateError(f"{data}: cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock, data)
         yield
-    except BlockingIOError as error:
-        raise StateError(f"{data}: another server uses it") from error
     finally:
         os.close(lock)
+
+
+def _take(lock: int, data: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StateError(f"{data}: another server uses it") from error
+    except OSError as error:
+        raise StateError(f"{data}: cannot be locked: {error.strerror}") from error
 
 
 @contextlib.contextmanager

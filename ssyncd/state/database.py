@@ -1,5 +1,6 @@
 """The state database of one folder: one class opens it, one transaction for each round of the control thread."""
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -79,23 +80,42 @@ def _mapped(path: Path | str) -> Iterator[None]:
         raise StateCorruptError(f"{path}: {error}") from error
 
 
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _identity(path: Path | str) -> tuple[int, int] | None:
+    """Which file this is; None for one in memory, (0, 0) if it is gone."""
+    if str(path) == ":memory:":
+        return None
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from error
+    return found.st_dev, found.st_ino
+
+
 class Database:
     """Used by one thread at a time. Every method raises StateError."""
 
     def __init__(self, path: Path | str) -> None:
         """`path`: a file, made with its directories where missing, or ":memory:"."""
         self.path = path
+        self._failed = False
         with _mapped(path):
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
+                self._file = _identity(path)
             except BaseException:
                 self._db.close()
                 raise
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        _configure(self._db)
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StateNewerError(
@@ -105,16 +125,37 @@ class Database:
             self._db.executescript("BEGIN;" + files("ssyncd.state").joinpath("schema.sql").read_text())
             self._db.execute(f"PRAGMA user_version={VERSION}")
             self._db.execute("COMMIT")
-        if version and (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        # Asked twice, because a page that cannot be read for a moment is told as one that is damaged.
+        if version and self._problem() and (problem := self._problem()):
             raise StateCorruptError(f"{self.path}: {problem}")
+
+    def _problem(self) -> str:
+        """ "" if the file is whole."""
+        found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
 
     def close(self) -> None:
         with _mapped(self.path):
             self._db.close()
 
+    def _renew(self) -> None:
+        """After a failure, another connection: one that was opened read-only for the moment stays so for ever, and others keep
+        what they took for wrong."""
+        if self._file is not None:
+            if _identity(self.path) != self._file:
+                raise StateCorruptError(f"{self.path}: another file is in its place")
+            fresh = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._db, before = fresh, self._db
+            before.close()
+            _configure(fresh)
+        self._failed = False
+
     def write(self, writes: Writes) -> None:
         """All of it in one transaction, or nothing."""
         with _mapped(self.path):
+            if self._failed:
+                self._renew()
+            self._failed = True
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")  # the one before failed, and to take it back failed, too
             self._db.execute("BEGIN IMMEDIATE")
@@ -125,6 +166,7 @@ class Database:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            self._failed = False
 
     def _write_all(self, writes: Writes) -> None:
         self._write("meta", "name", writes.meta.items(), lambda name, value: (name, value))

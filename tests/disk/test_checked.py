@@ -1,5 +1,7 @@
 """Somebody acts between any two elementary calls of ours: nothing they wrote is lost, nothing outside the folder changes."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,25 @@ def test_a_file_deleted_between_any_two_calls_does_no_harm(world: World, operati
         assert b"beside" in world.contents()
         world.clear()
         at += 1
+
+
+@pytest.mark.parametrize("operation", [_remove, _remove_dir])
+def test_what_could_not_be_removed_is_where_it_was(world: World, operation: Any) -> None:
+    """Not in the stage: its directory may be removed next, and then it has no place to go back to."""
+    came, at = True, 0
+
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    while came:
+        _set_up(world)
+        came, refused = world.run(operation(world.disk), fail, at)
+        gone = {"dir/file", "dir/empty"} - world.user.tree().keys()
+        assert not [one.origin for one in world.disk.leftovers() if one.origin == "aside"], f"left aside at call {at}"
+        assert len(gone) == 1 - refused, f"call {at}"
+        world.clear()
+        at += 1
+    assert at > 2
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -6,13 +6,13 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from ssyncd.disk import system
+from ssyncd.disk import real, system
 from ssyncd.disk.real import RealDisk
-from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, UnreadableError
+from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, RootError, UnreadableError
 from tests.disk.contract_disk import MTIME, TAG, DiskContract, put, there
 from tests.disk.users import RealUser, Stepped
 
@@ -222,3 +222,16 @@ def test_handles_do_not_leak(disk: RealDisk, tmp_path: Path) -> None:
             disk.open("dir/file")
         disk.list("dir")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_that_could_not_be_opened_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of the try that failed is not in the way."""
+    with monkeypatch.context() as patch:
+        patch.setattr(real, "_probe", failing)
+        with pytest.raises(RootError, match="cannot be written"):
+            RealDisk(tmp_path)
+    RealDisk(tmp_path).close()
+
+
+def failing(_: int) -> NoReturn:
+    raise RootError("the folder cannot be written: input/output error")

@@ -1,5 +1,6 @@
 """The root, its marker and its lock."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ssyncd.disk.real import RealDisk
-from ssyncd.errors import BusyError, RootError
+from ssyncd.errors import BusyError, RootError, UnreadableError
 
 
 def test_a_new_folder_gets_an_identity_and_keeps_it(tmp_path: Path) -> None:
@@ -176,6 +177,21 @@ def test_a_mark_is_kept_and_goes_along_with_the_folder(tmp_path: Path) -> None:
     copied = RealDisk(tmp_path / "b")
     assert copied.mark() == "two"
     copied.close()
+
+
+def test_a_mark_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = RealDisk(tmp_path)
+    disk.set_mark("one")
+
+    def unreadable(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", unreadable)
+        with pytest.raises(UnreadableError, match="too many open files"):
+            disk.mark()
+    assert disk.mark() == "one"
+    disk.close()
 
 
 def test_closing_leaves_no_handle(tmp_path: Path) -> None:

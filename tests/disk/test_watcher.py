@@ -1,5 +1,6 @@
 """DiskWatcher on a real folder: every test waits for what must come, and then looks at all that came."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from ssyncd.disk import inotify
 from ssyncd.disk.base import Hint, Rescan, Touched
-from ssyncd.disk.watcher import DiskWatcher
+from ssyncd.disk.watcher import AGAIN, DiskWatcher
 from ssyncd.errors import RootError
 
 DEADLINE = 10.0
@@ -291,6 +292,34 @@ def test_directories_beyond_the_limit_are_known_and_watched_on_demand(
         assert Touched("moved/one/deep/file") in heard.all_so_far()
     finally:
         heard.watcher.stop()
+
+
+@pytest.mark.parametrize("unlisted", ["", "d"])
+def test_a_directory_that_cannot_be_listed_for_a_moment_is_named_and_watched_on_demand(
+    root: Path, monkeypatch: pytest.MonkeyPatch, unlisted: str
+) -> None:
+    """It is watched itself, but what is in it is not."""
+    (root / "d/e").mkdir(parents=True)
+    inode, scandir = (root / unlisted).stat().st_ino, os.scandir
+
+    def failing(handle: int) -> Any:
+        if os.fstat(handle).st_ino == inode:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(handle)
+
+    heard = Heard(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", failing)
+        heard.watcher.start(heard)
+        assert heard.watcher.unwatched() == {unlisted: "input/output error"}
+        heard.watcher.retry()
+        assert heard.watcher.unwatched() == {unlisted: "input/output error"}
+    heard.watcher.retry()
+    assert heard.watcher.unwatched() == {}
+    heard.until(lambda hints: Rescan(unlisted, AGAIN) in hints)
+    (root / "d/e/f").touch()
+    heard.until(lambda hints: Touched("d/e/f") in hints)
+    heard.watcher.stop()
 
 
 def test_a_directory_made_readable_is_watched_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

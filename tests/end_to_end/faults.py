@@ -1,61 +1,51 @@
-"""System calls of a running process that fail: `strace` is attached to it and injects an error into the n-th call of a kind."""
+"""Which calls can fail, with what, and how many of them there are in the life that `couple.py` gives a daemon or a server."""
 
-import functools
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests.end_to_end.machine import until
-
-STRACE = shutil.which("strace")
+VICTIMS = ("one", "server")
+"""Members of a `Couple`: a daemon and the server."""
 
 
-@dataclass
-class Injection:
-    """`hits`: how many calls failed by our doing; known after the end."""
+@dataclass(frozen=True)
+class Kind:
+    """`errors` come in turn; `one`, `server`: about how many such calls a life has, 0 where it has none."""
 
-    hits: int = 0
+    errors: tuple[str, ...]
+    one: int
+    server: int
 
+    def calls(self, victim: str) -> int:
+        return self.one if victim == "one" else self.server
 
-@contextmanager
-def failing(pid: int, call: str, error: str, number: int) -> Iterator[Injection]:
-    """Of each thread of the process, the number-th call of that kind from now on fails with this error; until the end."""
-    injection = Injection()
-    inject = f"inject={call}:error={error}:when={number}"
-    with tempfile.TemporaryDirectory() as directory:
-        log, said = Path(directory) / "log", Path(directory) / "said"
-        command = [str(STRACE), "-f", "-p", str(pid), "-o", str(log), "-e", f"trace={call}", "-e", inject]
-        with said.open("wb") as out:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        try:
-            until(lambda: b"attached" in said.read_bytes() or process.poll() is not None, "strace is attached")
-            assert process.poll() is None, said.read_text()
-            yield injection
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
-            injection.hits = log.read_text(errors="replace").count("(INJECTED)")
+    def error(self, number: int) -> str:
+        return self.errors[number % len(self.errors)]
 
 
-@functools.cache
-def reason_not_to() -> str:
-    """Why system calls cannot be made to fail here; "" if they can."""
-    if STRACE is None:
-        return "strace is not installed"
-    victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        with failing(victim.pid, "read", "EIO", 1000):
-            return ""
-    except AssertionError as error:
-        return f"strace cannot attach to a process here: {error}"
-    finally:
-        assert victim.stdin is not None
-        victim.stdin.close()
-        victim.kill()
-        victim.wait()
+KINDS = {
+    "open": Kind(("EIO", "EACCES", "ENOSPC", "EMFILE"), 258, 27),
+    "stat": Kind(("EIO", "EACCES"), 295, 33),
+    "fstat": Kind(("EIO",), 185, 31),
+    "readdir": Kind(("EIO",), 134, 4),
+    "read": Kind(("EIO",), 27, 9),
+    "pread": Kind(("EIO",), 190, 104),
+    "write": Kind(("ENOSPC", "EIO"), 1, 5),
+    "pwrite": Kind(("ENOSPC", "EIO"), 214, 287),
+    "rename": Kind(("EIO", "EACCES", "ENOSPC"), 38, 7),
+    "unlink": Kind(("EIO", "EACCES"), 29, 2),
+    "mkdir": Kind(("ENOSPC", "EACCES"), 7, 10),
+    "link": Kind(("ENOSPC", "EIO"), 1, 0),
+    "utime": Kind(("EIO", "EACCES"), 16, 10),
+    "chmod": Kind(("EIO", "EACCES"), 4, 2),
+    "sync": Kind(("EIO", "ENOSPC"), 20, 27),
+    "truncate": Kind(("EIO",), 3, 2),
+    "readlink": Kind(("EIO",), 3, 0),
+    "lock": Kind(("ENOLCK", "EIO"), 131, 95),
+    "mmap": Kind(("ENOMEM",), 1, 1),
+    "watch": Kind(("ENOSPC", "EACCES"), 8, 0),
+    # Not ECONNRESET or EPIPE: urllib3 then waits for an answer, which on a connection that is really gone ends at once.
+    "send": Kind(("ENETDOWN", "EHOSTUNREACH"), 17, 37),
+    "recv": Kind(("ECONNRESET", "ETIMEDOUT"), 250, 31),
+    "connect": Kind(("ENETUNREACH", "ECONNREFUSED"), 3, 0),
+    "accept": Kind(("ECONNABORTED", "EMFILE"), 0, 8),
+    "statement": Kind(("EIO",), 150, 150),  # what SQLite says is chosen where it fails
+}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssyncd.disk.inotify import BELOW, Inotify
-from ssyncd.errors import NetworkError, UnusableError
+from ssyncd.errors import NetworkError, StateError, UnusableError
 from ssyncd.folder import Folder, FolderSettings
 from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
@@ -265,3 +265,11 @@ def test_what_it_remembers_is_repaired_while_it_runs(machines: tuple[Machine, Ma
     assert folder.wait(DEADLINE, lambda status: status.phase is Phase.IN_SYNC and status.entries == 2)
     until(lambda: two.names() == {"f", "g"})
     assert {path.name: path.read_text() for path in one.path.glob("[!.]*")} == {"f": "1", "g": "2"}
+
+
+def test_a_place_for_the_state_that_cannot_be_used_is_named(tmp_path: Path, account: Account) -> None:
+    machine = Machine(tmp_path / "laptop", account)
+    machine.state.touch()
+    folder = Folder(FolderSettings(machine.path, "shared", machine.state, "laptop"), account)
+    with pytest.raises(StateError, match="state: cannot be used"):
+        folder.start()

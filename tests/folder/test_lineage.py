@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from ssyncd.errors import NoSpaceError
+from ssyncd.errors import NoSpaceError, RootError, UnreadableError
 from ssyncd.folder.entries import to_data
 from ssyncd.folder.lineage import PERIOD, Lineage
 from ssyncd.folder.record import Record
@@ -21,9 +21,11 @@ class Folder:
     """A folder's word, and how often it was written."""
 
     def __init__(self) -> None:
-        self.word, self.written, self.full = "", 0, False
+        self.word, self.written, self.full, self.unreadable = "", 0, False, False
 
     def mark(self) -> str:
+        if self.unreadable:
+            raise UnreadableError(".ssyncd/mark", "input/output error")
         return self.word
 
     def set_mark(self, word: str) -> None:
@@ -61,6 +63,23 @@ class Machine:
 @pytest.fixture
 def machine() -> Machine:
     return Machine()
+
+
+def test_a_word_that_cannot_be_read_is_not_taken_for_none(machine: Machine) -> None:
+    machine.work()
+    machine.folder.unreadable = True
+    with pytest.raises(RootError, match="input/output error"):
+        machine.start()
+    machine.folder.unreadable = False
+    assert machine.start() == set()
+
+
+def test_a_word_that_cannot_be_read_meanwhile_stays(machine: Machine) -> None:
+    machine.folder.unreadable = True
+    machine.now += PERIOD
+    machine.work()
+    machine.folder.unreadable = False
+    assert machine.start() == set()
 
 
 def bases(machine: Machine) -> set[str]:

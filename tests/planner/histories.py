@@ -21,7 +21,9 @@ class World:
     def __init__(self, machines: int, seed: int | None = None) -> None:
         self.server = Server()
         self.machines = [Machine(f"m{n}", self.server) for n in range(machines)]
-        self.random = Random(seed) if seed is not None else None
+        # By its last two bits a seed stands for steps that fail, steps in another order, or both.
+        self.random = Random(seed) if seed is not None and seed % 2 == 1 else None
+        self.order = Random(f"order {seed}") if seed is not None and seed % 4 != 3 else None
         self.written: set[str] = set()
         self.forgiven: set[str] = set()
         self._count = 0
@@ -53,6 +55,7 @@ class World:
         settle(self.server)
         for machine in self.machines:
             machine.fail = self.random
+            machine.order = self.order
 
     def act(self, action: Action) -> None:
         verb, who, one, two = action

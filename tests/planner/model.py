@@ -27,6 +27,7 @@ from ssyncd.planner.planner import plan
 from ssyncd.planner.reconcile import base_after
 from ssyncd.planner.structure import Placed, Trees
 from ssyncd.planner.tree import Content, Entry, Kind, Tree, birth_key
+from tests.planner.shuffling import shuffled
 
 
 class Refused(Exception):
@@ -113,6 +114,7 @@ class Machine:
         self.aside: dict[str, Entry] = {}
         self.steps_done = 0
         self.fail: Random | None = fail
+        self.order: Random | None = None
         self._keys = 0
         server.machines.append(self)
 
@@ -197,9 +199,11 @@ class Machine:
             self.local.put(remote)
 
     def _carry_out(self, steps: Iterable[Step]) -> None:
-        """Like the engine: what fails is touched, the rest goes on. Without a failure of ours, no step may be refused."""
+        """Like the engine: what fails is touched, the rest goes on. Without a failure of ours, no step may be refused, in any
+        order in which none is in another's way."""
         failed = False
-        for step in steps:
+        ordered = list(steps) if self.order is None else shuffled(list(steps), self.local, self.order)
+        for step in ordered:
             key = step.entry.key if isinstance(step, Make | Replace | Conflict) else getattr(step, "key", "")
             self.steps_done += 1
             try:

@@ -141,6 +141,16 @@ ROWS = {
         "send d:d/; send e:@d/e/; send f:@e/f/; send g:@f/a=1",
     ),
     "not read yet: nobody is told": ("d:d/ f:d/a=1", "d:d/ f:d/a=?", "", "waiting d"),
+    "not read yet, deep inside": (
+        "c:c/ d:c/d/ e:@d/e/ f:@e/a=1",
+        "c:c/ d:c/d/ e:@d/e/ f:@e/a=?",
+        "",
+        "waiting e; waiting d; waiting c",
+    ),
+    "not read yet, deep inside, beside something new": (
+        *("c:c/ d:c/d/ e:@d/e/ f:@e/a=1", "c:c/ d:c/d/ e:@d/e/ f:@e/a=? g:@d/b=2", ""),
+        "send c:c/; send d:@c/d/; send g:@d/b=2; waiting e",
+    ),
     "read, but something new beside it": (
         *("d:d/ f:d/a=1", "d:d/ f:d/a=? g:d/b=2", ""),
         "send d:d/; send g:@d/b=2",

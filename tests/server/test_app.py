@@ -1,6 +1,8 @@
 """The life of a server, and a process killed in the middle of it."""
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -12,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,7 +22,7 @@ import pytest
 from ssyncd import __version__
 from ssyncd.errors import BusyError, StateError, UsageError
 from ssyncd.server.accounts import open_accounts
-from ssyncd.server.app import Server, ServerSettings, serve
+from ssyncd.server.app import Server, ServerSettings, _note, serve
 from tests.server.running import Running, Socket, run, running, sets, told
 
 
@@ -156,6 +159,15 @@ def test_a_busy_port_says_so(tmp_path: Path) -> None:
 def test_an_address_that_is_none_says_so(tmp_path: Path, listen: str) -> None:
     with pytest.raises(UsageError, match="listen"):
         starting(tmp_path, listen=listen)
+
+
+def test_a_disk_that_cannot_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StateError, match="cannot be locked: No locks available"):
+        starting(tmp_path)
 
 
 def test_one_data_directory_has_one_server(tmp_path: Path) -> None:
@@ -359,3 +371,25 @@ def test_a_server_killed_while_it_stores_chunks_keeps_the_acknowledged_and_no_ha
             assert answer.status == 200
 
     run(look())
+
+
+def test_a_connection_too_many_is_told_in_a_line_and_others_come_in_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept, refused = socket.socket._accept, list[int]()  # type: ignore[attr-defined]
+
+    def once_too_many(listener: socket.socket) -> Any:
+        if not refused:
+            refused.append(1)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(listener)
+
+    async def story(server: Running) -> None:
+        asyncio.get_running_loop().set_exception_handler(_note)
+        monkeypatch.setattr(socket.socket, "_accept", once_too_many)
+        assert (await server.call("GET", "/healthz")).status == 200
+        assert refused
+
+    told(tmp_path, story)
+    assert "Too many open files" in caplog.text
+    assert "Traceback" not in caplog.text

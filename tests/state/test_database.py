@@ -133,3 +133,42 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> 
     with pytest.raises(StateError, match="newer") as error:
         Database(path)
     assert not isinstance(error.value, StateCorruptError)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """What SQLite falls back to when it may not open for writing just then."""
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+
+
+def test_a_connection_that_failed_is_replaced(path: Path) -> None:
+    database = Database(path)
+    database._db.close()
+    database._db = read_only(path)
+    with pytest.raises(StateError, match="readonly"):
+        database.write(Writes(meta={"cursor": "abc"}))
+    database.write(Writes(meta={"cursor": "abc"}))
+    assert database.meta() == {"cursor": "abc"}
+    database.close()
+
+
+def test_after_a_failure_another_file_in_its_place_is_not_written_to(path: Path) -> None:
+    database, other = Database(path), Database(path.with_name("other"))
+    other.close()
+    database._db.close()
+    database._db = read_only(path)
+    with pytest.raises(StateError):
+        database.write(Writes(meta={"cursor": "abc"}))
+    path.with_name("other").rename(path)
+    with pytest.raises(StateCorruptError, match="another file"):
+        database.write(Writes(meta={"cursor": "abc"}))
+    database.close()
+
+
+def test_a_page_that_cannot_be_read_once_is_not_taken_for_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database(path).close()
+    told = ["unable to get the page", ""]
+    monkeypatch.setattr(Database, "_problem", lambda _: told.pop(0))
+    Database(path).close()
+    told[:] = ["unable to get the page"] * 2
+    with pytest.raises(StateCorruptError, match="unable to get"):
+        Database(path)

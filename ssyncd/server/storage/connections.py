@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Database:
         try:
             yield connection
         except sqlite3.Error as error:
+            self._drop(connection)
             raise self._failure(error) from error
         finally:
             self._return(connection)
@@ -79,8 +80,17 @@ class Database:
         try:
             _configure(connection)
         except sqlite3.Error as error:
+            self._drop(connection)
             raise self._failure(error) from error
         return connection
+
+    def _drop(self, connection: sqlite3.Connection) -> None:
+        """One that failed is not used again: opened read-only for the moment, say, it would stay so for ever."""
+        with self._lock:
+            if connection in self._all:
+                self._all.remove(connection)
+        with suppress(sqlite3.Error):
+            connection.close()
 
     def _return(self, connection: sqlite3.Connection) -> None:
         with self._lock:

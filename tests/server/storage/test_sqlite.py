@@ -188,3 +188,12 @@ def test_a_full_disk_is_told_apart_from_other_failures(database: Database) -> No
         connection.execute("CREATE TABLE large AS SELECT zeroblob(1000000)")
     with database.work() as connection, pytest.raises(sqlite3.OperationalError):
         connection.execute("SELECT * FROM large")
+
+
+def test_a_connection_that_failed_is_not_used_again(database: Database) -> None:
+    storage = SqliteChanges(database, RETENTION)
+    with database.work() as connection:
+        connection.execute("PRAGMA query_only = ON")  # as one that SQLite could only open for reading
+    with pytest.raises(StateError, match="readonly"):
+        storage.start_run("0badcafe")
+    storage.start_run("0badcafe")

@@ -1,0 +1,83 @@
+"""Storms: everybody works on the same few files at once, or everybody changes everything while nobody hears of it."""
+
+import os
+import random
+import threading
+
+import pytest
+
+from tests.end_to_end.conftest import Site
+from tests.end_to_end.machine import Machine, agree, start, stop
+from tests.end_to_end.test_stops import Author
+from tests.end_to_end.users import User, hashes
+
+pytestmark = [pytest.mark.slow]
+ROUNDS = int(os.environ.get("SSYNCD_STORMS", "2"))
+SEED = os.environ.get("SSYNCD_SEED") or str(random.SystemRandom().randrange(1 << 30))
+PLAIN_TOO = False  # `test_random` does that
+PATIENCE = 60.0
+NAMES = ("a", "b")
+PAUSES = (0.0, 0.0, 0.001, 0.01, 0.03, 0.2)
+SETTINGS = "hold_least = 1000000\n"
+
+
+class Stormy(Author):
+    """Works on the same few names all the time, and renames them into each other."""
+
+    def storm(self, times: int) -> None:
+        for _ in range(times):
+            self.work(self.chance.choice(NAMES))
+            threading.Event().wait(self.chance.choice(PAUSES))
+
+    def rename(self, path: os.PathLike[str]) -> None:
+        target = self.machine.path(self.chance.choice(NAMES))
+        if target != path:
+            self._doom(target)
+            os.replace(path, target)
+
+
+def check(site: Site, machines: list[Machine], alive: list[dict[str, object]], where: str) -> None:
+    """All are equal and stay so, and nothing is lost."""
+    before = agree(*machines, timeout=PATIENCE)
+    here = hashes(machines[0])
+    kept = {version.hash for version in site.server.versions(machines[0].bucket)}
+    lost = [what for known in alive for hash, what in known.items() if hash not in here and hash not in kept]
+    assert not lost, f"{where}: lost: {lost}"
+    count = site.server.count(machines[0].bucket)
+    for machine in machines:
+        machine.ask("rescan")
+    assert agree(*machines, timeout=PATIENCE) == before, where
+    assert site.server.count(machines[0].bucket) == count, f"{where}: a change was sent that nobody made"
+
+
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+def test_a_storm_over_a_few_files_ends_equal_and_loses_nothing(site: Site) -> None:
+    print(f"seed {SEED}")
+    machines = [site.machine(name, settings=SETTINGS) for name in ("alpha", "beta", "gamma")]
+    start(*machines)
+    authors = [Stormy(machine, random.Random(f"{SEED} {machine.name}")) for machine in machines]
+    for number in range(ROUNDS):
+        threads = [threading.Thread(target=author.storm, args=(40,)) for author in authors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        check(site, machines, [dict(author.alive) for author in authors], f"seed {SEED}, round {number}")
+        for author in authors:
+            author.alive.clear()
+
+
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+def test_whole_trees_changed_on_every_machine_while_all_are_off_end_equal_and_lose_nothing(site: Site) -> None:
+    print(f"seed {SEED}")
+    machines = [site.machine(name, settings=SETTINGS) for name in ("alpha", "beta", "gamma")]
+    users = [User(machine, SEED) for machine in machines]
+    for number in range(ROUNDS):
+        for user in users:
+            user.work(80)
+        start(*machines)
+        check(site, machines, [dict(user.alive) for user in users], f"seed {SEED}, round {number}")
+        stop(*machines)
+        here = hashes(machines[0])
+        for user in users:
+            user.alive = {hash: path for hash, path in user.alive.items() if hash in here}
