@@ -15,7 +15,7 @@ from ssyncd.errors import SsyncdError
 from tests.end_to_end.children import Fault, ForkedMachine, ForkedServer, Nursery
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import LOOK, Machine, agree
-from tests.end_to_end.pictures import DIRECTORY, Picture, files
+from tests.end_to_end.pictures import Picture, files
 from tests.end_to_end.users import hashes
 
 PATIENCE = float(os.environ.get("SSYNCD_PATIENCE", "60"))
@@ -66,7 +66,7 @@ class Couple:
         with suppress(AssertionError, SsyncdError):  # it may well be that it cannot, for now
             agree(self.one, self.other, timeout=SHORT)
         self._work()
-        self._check(self._agree(), lenient=sick is self.server)
+        self._check(self._agree())
         self._prepare()
         # Its end is a part of its life.
         self._ended(sick, sick.stop())
@@ -157,9 +157,7 @@ class Couple:
                     raise
                 threading.Event().wait(LOOK)
 
-    def _check(self, shown: Picture, lenient: bool) -> None:
-        """`lenient`: empty directories may be back. A server that cannot store the deletions of what is inside, but those of the
-        directories, makes orphans for a moment, for which other machines bring their directories back."""
+    def _check(self, shown: Picture) -> None:
         here = hashes(self.one)
         lost = [what for hash, what in self.wanted.items() if hash not in here]
         assert not lost, f"lost: {lost}"
@@ -167,5 +165,5 @@ class Couple:
         assert not [path for path in mine if "gone " in path], f"what was deleted is back: {list(mine)}"
         assert not [path for path in mine if "(conflict" in path], f"nobody edited the same: {list(mine)}"
         assert len(files(mine)) == 10, f"too few, or too many: {list(mine)}"
-        back = [path for path, held in shown.items() if path not in mine and not (lenient and held == DIRECTORY)]
+        back = [path for path in shown if path not in mine]
         assert not back, f"what was deleted before is back: {back}"
