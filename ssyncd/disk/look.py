@@ -127,6 +127,9 @@ class Look:
                 self._vanished[key] = None
         else:
             known = next(iter(self._tree.at(parent, name)), "")
+            if self._is_known(known, stat):
+                self._clear(path)
+                return
             changed = self._stats.get(known) != stat or known in self._scanner.young
             self._see(parent, name, path, stat)
             # One that changed may have had another name for a while: what happened in it then was told of under that name.
@@ -166,13 +169,7 @@ class Look:
         at = self._tree.at
         for name, stat in listing.items():
             inner = f"{path}/{name}" if path else name
-            known = at(key, name)
-            if not (
-                known
-                and self._stats.get(known[0]) == stat
-                and stat.kind == "file"
-                and known[0] not in self._scanner.young
-            ):
+            if not self._is_known(next(iter(at(key, name)), ""), stat):
                 self._see(key, name, inner, stat)
         for child in self._tree.children(key):
             entry = self._tree.get(child)
@@ -181,6 +178,10 @@ class Look:
                 self._vanished[child] = None
             elif entry.kind is Kind.DIR and child not in self._vanished and child not in self.seen.ignored:
                 self._list(child, f"{path}/{entry.name}" if path else entry.name)
+
+    def _is_known(self, key: str, stat: Stat) -> bool:
+        """Whether this is a file as it was at the last look, as after what we did ourselves."""
+        return self._stats.get(key) == stat and stat.kind == "file" and key not in self._scanner.young
 
     def _see(self, parent: str, name: str, path: str, stat: Stat) -> None:
         """Something is at this place."""
