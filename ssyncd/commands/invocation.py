@@ -1,5 +1,6 @@
 """What every command is given."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,14 +26,15 @@ class Invocation:
     def watching(self) -> Iterator["Watcher"]:
         """What shows how folders are, while they run: bars on a terminal, else log lines."""
         from ssyncd import log
-        from ssyncd.commands.output import console
         from ssyncd.progress import Bars, ConsoleHandler, LogLines
 
-        screen = console(stderr=True)
-        if not screen.is_terminal:
+        if not sys.stderr.isatty():
             log.set_up(self.level)
             yield LogLines()
             return
+        from ssyncd.commands.output import console
+
+        screen = console(stderr=True)
         log.set_up(self.level, handler=ConsoleHandler(screen))
         bars = Bars(screen)
         try:
