@@ -196,7 +196,8 @@ class Engine:
             self.overtaken.retry()
 
     def _indexed(self, _: events.Indexed) -> None:
-        self.agenda.touch_all(key for key in self.record.unsettled(self.record.local) if not self.local.is_new(key))
+        for tree in (self.record.remote, self.record.local):
+            self.agenda.touch_all(key for key in self.record.unsettled(tree) if not self.local.is_new(key))
 
     def _caught_up(self, _: events.CaughtUp) -> None:
         self.pleas.caught_up()

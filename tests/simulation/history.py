@@ -225,18 +225,20 @@ class History:
         world.settle()
         oracles.trees_are_equal(world)
         oracles.nothing_is_lost(world, ledger)
-        if not self.restored and not {"forget", "kill", "power", "die"} & set(self.script.faults):
-            oracles.one_copy_each(world, ledger)
         # A power cut is like another user: it writes, deletes and takes back. And what a machine had just put in place when it
         # died is new to it afterwards, and comes back if it was deleted meanwhile.
-        if self.script.solo and not self.restored and not {"forget", "power", "die"} & set(self.script.faults):
-            oracles.no_conflict(world)
+        alone = self.script.solo and not self.restored and not {"forget", "power", "die"} & set(self.script.faults)
+        if alone:
             oracles.is_what_the_user_left(world.machines[0], self.left)
         for machine in world.machines:
             oracles.knows_its_disk(machine)
         oracles.stays_quiet(world)
         oracles.a_restart_changes_nothing(world)
         oracles.a_fresh_machine_agrees(world)
+        if alone:
+            oracles.no_conflict(world)
+        if not self.restored and not {"forget", "kill", "power", "die"} & set(self.script.faults):
+            oracles.one_copy_each(world, ledger)
 
 
 def run(script: Script) -> Result:
