@@ -48,9 +48,10 @@ class Author:
         fresh.replace(path)
 
     def append(self, path: Path) -> None:
-        before = path.read_bytes()
-        self.alive.pop(blake3(before).hexdigest(), None)
-        with path.open("ab") as file:
+        # By one handle: another version may come to this path at any moment, and would not be what was read.
+        with path.open("r+b") as file:
+            before = file.read()
+            self.alive.pop(blake3(before).hexdigest(), None)
             file.write(self._content(path, before))
 
     def rename(self, path: Path) -> None:

@@ -13,11 +13,13 @@ from ssyncd.folder.history import History
 from ssyncd.network.http import HttpServer, refuse
 from ssyncd.network.login import Account
 from ssyncd.planner.tree import Content, Entry, Kind, birth_key
+from ssyncd.server import changes_api
 from tests.network.servers import Reply, Request, fake_server, real_server
 
 
 @pytest.fixture(params=[False, True], ids=["ours", "plain"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Server"]:
+def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Server"]:
+    monkeypatch.setattr(changes_api, "POLL_SECONDS", 0.2)  # a plain server that has nothing to tell waits so long
     with real_server(tmp_path, plain=request.param) as account:
         made = Server(account, plain=request.param)
         yield made
