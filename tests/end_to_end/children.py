@@ -146,9 +146,9 @@ class ForkedMachine(Forked, Machine):
 
 
 class ForkedServer(Forked, Server):
-    def __init__(self, home: Path, nursery: Nursery) -> None:
+    def __init__(self, home: Path, nursery: Nursery, plain: bool = False) -> None:
         self.nursery = nursery
-        super().__init__(home)
+        super().__init__(home, plain)
 
 
 @contextmanager

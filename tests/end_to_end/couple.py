@@ -29,7 +29,7 @@ class Couple:
     """`one` and `other` with their `server`; what their users wrote and neither replaced nor deleted."""
 
     def __init__(self, site: Site, nursery: Nursery) -> None:
-        self.server = ForkedServer(site.directory / "server", nursery)
+        self.server = ForkedServer(site.directory / "server", nursery, site.plain)
         self.one = ForkedMachine(site.directory / "alpha", nursery, "faults", SETTINGS)
         self.other = ForkedMachine(site.directory / "beta", nursery, "faults", SETTINGS)
         site.places += [self.one, self.other, self.server]

@@ -1,7 +1,7 @@
 """python -m tests.end_to_end.every_fault: each call of every kind fails, in a life of its own, in the daemon and in the server.
 
 Goes on after a failure, and says in the end how many lives there were and what went wrong. `--kinds`, `--victims`, `--from` and
-`--step` take a part of it.
+`--step` take a part of it; `--plain` is for the other kind of server.
 """
 
 import argparse
@@ -25,12 +25,13 @@ def main() -> int:
     parser.add_argument("--victims", nargs="*", default=list(VICTIMS))
     parser.add_argument("--from", type=int, default=1, dest="first")
     parser.add_argument("--step", type=int, default=1, help="only every so-manyth call")
+    parser.add_argument("--plain", action="store_true", help="a server without extensions")
     options = parser.parse_args()
     wrong = 0
     with nursery() as forks:
         for victim, kind in itertools.product(options.victims, options.kinds):
             began = time.monotonic()
-            done, failures = every(forks, victim, kind, options.first, options.step)
+            done, failures = every(forks, victim, kind, options.first, options.step, options.plain)
             wrong += len(failures)
             print(
                 f"{victim} {kind}: {done} lives, {time.monotonic() - began:.0f} s, {len(failures)} failed", flush=True
@@ -38,13 +39,13 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def every(forks: Nursery, victim: str, kind: str, first: int, step: int) -> tuple[int, list[str]]:
+def every(forks: Nursery, victim: str, kind: str, first: int, step: int, plain: bool) -> tuple[int, list[str]]:
     """From the first number to the one that no call has any more; after a failure with machines that know nothing of it."""
     failures: list[str] = []
     lives = 0
     numbers = itertools.count(first, step)
     while True:
-        with fresh(forks) as couple:
+        with fresh(forks, plain) as couple:
             for number in numbers:
                 lives += 1
                 try:
@@ -57,9 +58,9 @@ def every(forks: Nursery, victim: str, kind: str, first: int, step: int) -> tupl
 
 
 @contextmanager
-def fresh(forks: Nursery) -> Iterator[Couple]:
+def fresh(forks: Nursery, plain: bool) -> Iterator[Couple]:
     with tempfile.TemporaryDirectory() as directory:
-        site = Site(Path(directory))
+        site = Site(Path(directory), plain=plain)
         couple = Couple(site, forks)
         try:
             yield couple

@@ -22,9 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 60 * FAULTS)]
 
 @pytest.fixture(scope="module")
 def couple(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Couple]:
+    """With a plain server in one run of two."""
     if reason := reason_not_to():
         pytest.skip(reason)
-    site = Site(tmp_path_factory.mktemp("faults"))
+    site = Site(tmp_path_factory.mktemp("faults"), plain=random.Random(SEED).random() < 0.5)
     with nursery() as forks:
         couple = Couple(site, forks)
         yield couple
