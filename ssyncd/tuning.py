@@ -39,3 +39,13 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_THRESHOLD, OF_OUR_OWN) and mallopt(_TRIM_THRESHOLD, IDLE))
+
+
+def give_memory_back() -> bool:
+    """Memory that is not used goes back to the system, which glibc seldom does by itself; False for another C library."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return False
+    trim(0)
+    return True

@@ -31,8 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # join
     "transfer": {"transfer", "content", "disk", "network", "planner.tree", "planner.names", "errors"},
     "folder": {
-        "folder", "library.line", "transfer", "planner", "content", "disk", "network", "protocol", "state", "status", "errors",
-        "__version__",
+        "folder", "library.line", "transfer", "planner", "content", "disk", "network", "protocol", "state", "status", "tuning",
+        "errors", "__version__",
     },
     "library": {"library", "protocol", "network", "credentials", "places", "serving", "errors"},
     "bucket": {"library", "protocol", "network", "errors", "__version__"},

@@ -1,9 +1,11 @@
 import gc
+import os
 import platform
+from pathlib import Path
 
 import pytest
 
-from ssyncd.tuning import COLLECT_AFTER, keep_memory, rare_collections
+from ssyncd.tuning import COLLECT_AFTER, give_memory_back, keep_memory, rare_collections
 
 
 def test_collections_are_rare_for_the_time_of_the_block_only() -> None:
@@ -18,3 +20,16 @@ def test_collections_are_rare_for_the_time_of_the_block_only() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_glibc_takes_the_bounds() -> None:
     assert keep_memory()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_what_is_not_used_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    kept = [os.urandom(5000) for _ in range(10_000)]
+    full, last = resident(), kept.pop()
+    kept.clear()
+    assert give_memory_back()
+    assert resident() < full - 30_000_000
+    assert last

@@ -30,6 +30,12 @@ class Bodies:
             self._bodies.move_to_end(hash)
         return body
 
+    def clear(self) -> int:
+        """Nothing is on its way any more; the bytes that were kept."""
+        size, self._size = self._size, 0
+        self._bodies.clear()
+        return size
+
     def drop(self, hash: str) -> None:
         body = self._bodies.pop(hash, None)
         if body is not None:

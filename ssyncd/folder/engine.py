@@ -45,11 +45,14 @@ from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
 from ssyncd.protocol.messages import Authorized, Denied, Init
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
+from ssyncd.tuning import give_memory_back
 
 log = logging.getLogger(__name__)
 
 BATCH = 2000
 """Keys planned in one round, so that a round stays short."""
+MUCH_MEMORY = 4 * 1024 * 1024
+"""Bytes of contents on their way after which the system gets its memory back."""
 MUCH = 100
 """Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
 
@@ -82,7 +85,7 @@ class Engine:
         self.channel = Channel(init, record, whole=WHOLE, window=window)
         self.channel.knows_much = lambda: len(record.local) >= MUCH
         self.line = Line(settings.name, self.channel, edge.connection, edge.clock.monotonic)
-        bodies = Bodies()
+        bodies = self.bodies = Bodies()
         self.local = Local(record, edge.disk, edge.transfers, bodies, self.agenda, settings)
         self.remote = Remote(record, bodies, self.agenda)
         self.supply = Supply(record, edge.disk, edge.transfers, bodies, self.channel.ask_version)
@@ -257,6 +260,8 @@ class Engine:
             self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
         elif not self.local.unread and self.agenda.next is None and self.holds.due == math.inf and self._all_sent():
             self.holds.settle()
+            if self.bodies.clear() > MUCH_MEMORY:
+                give_memory_back()
 
     def _plan_keys(self, now: float) -> None:
         keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}

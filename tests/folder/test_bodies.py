@@ -30,3 +30,11 @@ def test_adding_again_and_dropping_keep_the_sum_right() -> None:
     bodies.add("c", Body(b"x" * 300))
     assert bodies.get("b") is not None
     assert bodies.get("c") is not None
+
+
+def test_clearing_tells_how_much_there_was() -> None:
+    bodies = Bodies()
+    bodies.add("a", Body(b"x" * 1000))
+    assert bodies.clear() >= 1000
+    assert bodies.get("a") is None
+    assert bodies.clear() == 0
