@@ -5,6 +5,7 @@
 """
 
 import re
+import sys
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ def parse_facts(value: dict[str, Any]) -> Content:
         raise ContentError("the time is not a sensible number")
     if type(by) is not str or len(by) > MAX_DEVICE:
         raise ContentError("the device is not a short text")
-    return Content(digest, size, mtime, by)
+    # A device has written many, and each came with a text of its own.
+    return Content(digest, size, mtime, sys.intern(by))
 
 
 def _parse_data(data: object, size: int) -> bytes:

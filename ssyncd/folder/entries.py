@@ -4,6 +4,7 @@ Every member is replaced whole (`r`), never patched as text: two machines that r
 """
 
 import re
+import sys
 from typing import Any
 
 from ssyncd.content.body import Body, parse_facts, to_json
@@ -51,7 +52,7 @@ def to_entry(key: str, data: dict[str, Any]) -> Entry:
         content = data.get("content")
         if not isinstance(content, dict):
             raise ContentError("a file without content")
-        return Entry(key, parent, name, kind, parse_facts(content), data.get("exec") is True)
+        return Entry(key, sys.intern(parent), name, kind, parse_facts(content), data.get("exec") is True)
     if kind is Kind.LINK:
         return Entry(key, parent, name, kind, target=_parse_target(data.get("target")))
     if kind is Kind.DIR:

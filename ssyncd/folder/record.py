@@ -58,16 +58,23 @@ class Record:
             self.ghosts[row.key] = row
             if row.entry is not None and not row.dead:
                 self.remote.put(row.entry)
-        living = {key: row.entry for key, row in self.ghosts.items() if row.entry is not None and not row.dead}
-        for base in self.database.base(living):
-            key = base.entry.key
-            self.base.put(base.entry)
+        # Mostly all three are equal.
+        self.base, self.local, unknown = self.remote.copy(), self.remote.copy(), set(self.remote)
+        for base in self.database.base(self.remote.get):
+            key, local = base.entry.key, _as_it_was(base)
+            unknown.discard(key)
+            if base.entry is not self.remote.get(key):
+                self.base.put(base.entry)
+            if local is not self.remote.get(key):
+                self.local.put(local)
             self._versions[key] = base.version
-            self.local.put(_as_it_was(base))
             if base.stat is not None:
                 self.stats[key] = base.stat
                 if abs(seen - (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime)) <= SURE:
                     self.young.add(key)
+        for key in unknown:
+            self.base.remove(key)
+            self.local.remove(key)
         for name, value in self.meta.items():
             if name.startswith(PLEA):
                 version, _, by = value.partition(" ")

@@ -101,6 +101,19 @@ class Tree:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
+    def copy(self) -> "Tree":
+        """Another tree of the same entries."""
+        tree = Tree()
+        tree._entries.update(self._entries)
+        tree._children = {
+            parent: {name: dict(found) if isinstance(found, dict) else found for name, found in names.items()}
+            if any(isinstance(found, dict) for found in names.values())
+            else names.copy()
+            for parent, names in self._children.items()
+        }
+        tree.size, tree.conflicts = self.size, self.conflicts
+        return tree
+
     def put(self, entry: Entry) -> None:
         """Add or replace the entry of this key."""
         before = self._entries.get(entry.key)

@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,6 +19,7 @@ VERSION = 2
 
 KEPT_PAST = 100
 """Versions of an object whose content's hash is kept."""
+_KINDS = {str(kind): kind for kind in Kind}
 
 
 class RemoteRow(NamedTuple):
@@ -202,15 +204,16 @@ class Database:
 
     def remote(self) -> Iterator[RemoteRow]:
         for row in self._rows("SELECT * FROM remote"):
-            key, version, dead, placed, mine = row[:5]
+            _, version, dead, placed, mine = row[:5]
+            key = row[0].hex()
             entry = _entry(key, row[5:]) if row[7] is not None else None
-            yield RemoteRow(key.hex(), version, bool(dead), placed, bool(mine), entry)
+            yield RemoteRow(key, version, bool(dead), placed, bool(mine), entry)
 
-    def base(self, remote: dict[str, Entry]) -> Iterator[BaseRow]:
-        """`remote`: the living remote entries; equal ones are shared, not made twice."""
+    def base(self, remote: Callable[[str], Entry | None]) -> Iterator[BaseRow]:
+        """`remote` gives the living remote entries; equal ones are shared, not made twice."""
         for row in self._rows("SELECT * FROM base"):
             key, version, same = row[0].hex(), row[1], bool(row[2])
-            entry = remote.get(key) if same else _entry(row[0], row[3:12])
+            entry = remote(key) if same else _entry(key, row[3:12])
             if entry is None:
                 raise StateCorruptError(f"{self.path}: base entry {key} has no remote entry to be equal to")
             stat = Stat(row[12], row[13], row[14], row[15], row[16], bool(row[17])) if row[12] is not None else None
@@ -227,7 +230,7 @@ class Database:
     def overtaken(self) -> Iterator[OvertakenRow]:
         for row in self._rows("SELECT * FROM overtaken"):
             kind = Kind.FILE if row[4] is not None else Kind.LINK
-            yield OvertakenRow(row[1], _entry(row[0], (row[2], row[3], kind, *row[4:])))
+            yield OvertakenRow(row[1], _entry(row[0].hex(), (row[2], row[3], kind, *row[4:])))
 
     def chunks(self, hash: str) -> bytes | None:
         found = list(self._rows("SELECT rows FROM chunks WHERE hash=?", (bytes.fromhex(hash),)))
@@ -274,7 +277,12 @@ def _base_columns(row: BaseRow) -> tuple[Any, ...]:
     return (row.version, row.same, *_columns(None if row.same else row.entry), *stat)
 
 
-def _entry(key: bytes, columns: tuple[Any, ...]) -> Entry:
+def _entry(key: str, columns: tuple[Any, ...]) -> Entry:
     parent, name, kind, hash, size, mtime, by, exec, target = columns
-    content = Content(hash.hex(), size, mtime, by) if hash is not None else None
-    return Entry(key.hex(), parent.hex(), name, Kind(kind), content, bool(exec), target)
+    # What many rows have in common is one object.
+    content = Content(hash.hex(), size, mtime, _shared(by)) if hash is not None else None
+    return Entry(key, _shared(parent.hex()), name, _KINDS.get(kind) or Kind(kind), content, bool(exec), target)
+
+
+def _shared(text: str) -> str:
+    return sys.intern(text) if type(text) is str else text  # a damaged file may hold anything

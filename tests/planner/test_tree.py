@@ -129,6 +129,17 @@ def test_the_index_of_places_always_agrees_with_the_entries(changes):
             made.put(Entry(key, parent, name, Kind.DIR))
         else:
             made.remove(key)
+    copy = made.copy()
+    agrees(made)
+    agrees(copy)
+    for key, *_ in changes:
+        copy.remove(key)
+    agrees(made)
+    assert len(copy) == 0
+    assert copy.children("") == []
+
+
+def agrees(made):
     for parent in ["", *"abcdef"]:
         here = [found for key in made if (found := made.get(key)) and found.parent == parent]
         assert sorted(made.children(parent)) == sorted(found.key for found in here)

@@ -45,7 +45,7 @@ def test_what_was_written_is_there_after_opening_again(path: Path) -> None:
     database = Database(path)
     assert database.meta() == {"cursor": "abc"}
     assert {row.key: row for row in database.remote()} == remote_rows()
-    assert {row.entry.key: row for row in database.base({})} == base
+    assert {row.entry.key: row for row in database.base({}.get)} == base
     assert list(database.sent()) == [SentRow("ccid", FILE, None)]
     assert list(database.overtaken()) == [overtaken]
     assert database.chunks(CONTENT.hash) == b"rows"
@@ -64,7 +64,7 @@ def test_a_base_row_that_is_the_remote_one_shares_its_entry(path: Path) -> None:
     database = Database(path)
     database.write(Writes(remote=remote_rows(), base={FILE: BaseRow(ENTRIES[FILE], STAT, 3, same=True)}))
     remote = {row.key: row.entry for row in database.remote() if row.entry is not None}
-    (row,) = database.base(remote)
+    (row,) = database.base(remote.get)
     assert row.entry is remote[FILE]
     database.close()
 
@@ -103,7 +103,7 @@ def test_a_base_without_its_remote_row_is_damage(path: Path) -> None:
     database = Database(path)
     database.write(Writes(base={FILE: BaseRow(ENTRIES[FILE], None, 1, same=True)}))
     with pytest.raises(StateCorruptError, match=FILE):
-        list(database.base({}))
+        list(database.base({}.get))
     database.close()
 
 
