@@ -9,8 +9,8 @@ from tests.simulation.oracles import Superfluous
 from tests.simulation.shrink import shrink
 
 FIXED = range(150)
-MANY = 1000
-COPIES = 3
+MANY = 700
+COPIES = 2
 """Of these histories, so many may end with a copy too many; the long runs have one in some thousands."""
 
 
