@@ -88,6 +88,7 @@ class Shape:
             for key, entry in living:
                 if entry.parent not in self._rooted:
                     self._root(key)
+                self._bring_directory(entry.parent)
             for key, entry in living:
                 if key not in self._next:
                     self._part_siblings(key, entry)
@@ -140,6 +141,11 @@ class Shape:
                 return
             ring = list(way)
             self._break_ring(ring[ring.index(at) :])
+
+    def _bring_directory(self, key: str) -> None:
+        """One that is still to be made here may have to wait for what goes into it: only one plan for both can do that."""
+        if key not in self.keys and key not in self.trees.local and key in self.trees.remote:
+            self._next[key] = None
 
     def _up(self, key: str) -> str:
         """The key of the directory that a living entry is in."""

@@ -110,7 +110,13 @@ def test_only_what_is_touched_is_planned():
     assert plan_text(planned(given, ["g"])) == "make g:b=2"
     assert plan_text(planned(given, [])) == ""
     assert plan_text(planned(given, ["nobody"])) == ""
-    assert plan_text(planned(given, ["h"])) == "waiting h"
+    assert plan_text(planned(given, ["h"])) == "make d:d/; make h:@d/c=3", "with the directory it needs"
+
+
+@pytest.mark.parametrize("touched", ["d", "e", "f"])
+def test_a_file_that_goes_into_directories_of_its_own_name_brings_them_along(touched):
+    given = trees("f:c=1", "f:c=1", "d:c/ e:c/a/ f:c/a/b=1")
+    assert plan_text(planned(given, [touched])) == "park f; make d:c/; make e:@d/a/; move f @e/b"
 
 
 def test_a_dead_directory_brings_what_is_inside_it():
