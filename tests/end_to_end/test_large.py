@@ -136,13 +136,13 @@ def test_a_gigabyte_arrives_with_bounded_memory(site: Site, kind: str) -> None:
     # Objects hold base64, a third longer.
     longer = 1.4 if site.plain else 1.0
     assert stored < (1.08 if kind == "random" else 0.2) * size * longer * MEGABYTE
-    # One megabyte changed inside costs about that.
+    # One megabyte changed inside costs a few, and where chunks are objects the same again in the database's own log.
     with one.path("large").open("r+b") as file:
         file.seek(size // 2 * MEGABYTE)
         file.write(os.urandom(MEGABYTE))
     agree(one, other, timeout=PATIENCE)
     more = sum(path.stat().st_size for path in server.data.rglob("*") if path.is_file()) - stored
-    assert more < 12 * MEGABYTE
+    assert more < (24 if site.plain else 12) * MEGABYTE
 
 
 def write_large(path: Path, kind: str, size: int) -> None:
