@@ -69,10 +69,15 @@ class Applier:
     def _has_aged(self, step: Step) -> bool:
         """Whether what is to be changed is known for certain."""
         key = step_key(step)
-        if isinstance(step, Make | Rekey) or not self.local.is_young(key):
+        if isinstance(step, Make | Rekey):
             return True
-        self.local.let_age(key)
-        return False
+        if self.local.is_young(key):
+            self.local.let_age(key)
+            return False
+        if self.local.is_unsure(key):
+            self.local.doubt(key)
+            return False
+        return True
 
     def _supplied(self, step: Step) -> bool:
         """Whether nothing but the disk is needed for this step."""

@@ -193,6 +193,12 @@ class Local:
             return False
         return self.record.local.path(key) in self.writing or abs(self.clock.wall() - stat.mtime) < SURE
 
+    def is_unsure(self, key: str) -> bool:
+        """Whether nothing but the watcher's silence says that it still holds what was read: it is read again before it goes. Not
+        if it is large: writing that takes longer than a stamp."""
+        stat = self.record.stats.get(key)
+        return key in self.record.young and stat is not None and stat.kind == "file" and stat.size <= INLINE_LIMIT
+
     def let_age(self, key: str) -> None:
         """Look into it, and plan it, when another write would leave another stamp."""
         path, when = self.record.local.path(key), self.clock.monotonic() + COARSE / 1e9
