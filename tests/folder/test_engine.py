@@ -83,18 +83,3 @@ def test_what_the_server_has_waits_for_the_first_look(world: World, monkeypatch:
     world.settle()
     assert three.user.tree() == one.user.tree()
     assert not staged
-
-
-def test_what_is_written_without_a_trace_is_read_again_before_it_is_deleted(world: World) -> None:
-    """In the same tick of the disk's clock as what was read, and the watcher has not told of it for seconds."""
-    one, two = world.machines
-    tick = world.time.now
-    one.user.write("f", b"<1>")
-    world.settle()
-    later, world.time.now = world.time.now, tick
-    one.user.write("f", b"<2>")
-    one.watcher.drop()
-    world.time.now = later + 5.0
-    two.user.delete("f")
-    world.settle()
-    assert one.user.tree() == two.user.tree() == {"f": b"<2>"}

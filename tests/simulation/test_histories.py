@@ -35,6 +35,22 @@ def test_histories_of_fresh_seeds_end_well() -> None:
     assert len(superfluous) <= COPIES
 
 
+def test_a_write_that_left_no_trace_and_was_told_of_late_is_not_deleted_unseen() -> None:
+    """In the same tick of the disk's clock as what was read; another machine deletes the file meanwhile."""
+    actions = (
+        ("user0", 0, 1526, 223),
+        ("all", 1, 2547, 105),
+        ("user15", 0, 3085, 3824),
+        ("user8", 1, 2041, 1269),
+        ("all", 1, 923, 2723),
+        ("receive", 0, 3302, 203),
+        ("wait", 1, 3174, 2651),
+        ("work", 0, 1263, 3261),
+    )
+    faults = ("ambush", "cut", "kill", "overflow", "late")
+    assert not run(Script(981008158, 2, False, faults, actions)).failure
+
+
 def test_a_seed_gives_the_same_history_each_time() -> None:
     for seed in FIXED[::15]:
         once, again = run(draw(seed)), run(draw(seed))
