@@ -7,7 +7,6 @@ from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import agree, until
 from tests.network.servers import Reply, fake_server
 
-PLAIN_TOO = False
 PAGE = Reply(200, b"<html>Welcome to our hotel, please sign in</html>", {"Content-Type": "text/html"})
 ANSWERS = {
     "a web page": (PAGE, "web page"),

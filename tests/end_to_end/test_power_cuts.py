@@ -29,7 +29,6 @@ from tests.end_to_end.pictures import files
 from tests.end_to_end.powercut import Disk, Kind, Rest, read_calls
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-PLAIN_TOO = False
 SEED = os.environ.get("SSYNCD_SEED") or str(random.SystemRandom().randrange(1 << 30))
 CUTS = int(os.environ.get("SSYNCD_POWER_CUTS", "12"))
 ROUNDS = 50

@@ -14,7 +14,6 @@ from tests.end_to_end.users import User, hashes
 pytestmark = [pytest.mark.slow]
 ROUNDS = int(os.environ.get("SSYNCD_STORMS", "2"))
 SEED = os.environ.get("SSYNCD_SEED") or str(random.SystemRandom().randrange(1 << 30))
-PLAIN_TOO = False  # `test_random` does that
 PATIENCE = 60.0
 NAMES = ("a", "b")
 PAUSES = (0.0, 0.0, 0.001, 0.01, 0.03, 0.2)
