@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.machine import Machine, Place, Server
+from tests.end_to_end.machine import Machine, Place, Server, agree, start
 
 # Of the tests against a plain server, those that are not left to the slow part.
 QUICK_WHEN_PLAIN = {
@@ -45,6 +45,15 @@ class Site:
 
     def pair(self, settings: str = "") -> tuple[Machine, Machine]:
         return self.machine("alpha", settings=settings), self.machine("beta", settings=settings)
+
+    def filled_pair(self, files: dict[str, bytes]) -> tuple[Machine, Machine]:
+        """Two machines that run, and both have these."""
+        one, other = self.pair()
+        for path, data in files.items():
+            one.write(path, data)
+        start(one, other)
+        agree(one, other)
+        return one, other
 
     def own_server(self, app: str = "ssyncd", settings: str = "") -> Server:
         """A server for this test alone, with an account, not started."""

@@ -15,12 +15,7 @@ FILES = {f"d{number % 3}/f{number}": f"content {number}".encode() for number in 
 
 
 def full_pair(site: Site) -> tuple[Machine, Machine]:
-    one, other = site.pair()
-    for path, data in FILES.items():
-        one.write(path, data)
-    start(one, other)
-    agree(one, other)
-    return one, other
+    return site.filled_pair(FILES)
 
 
 def delete_most(machine: Machine) -> None:

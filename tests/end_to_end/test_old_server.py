@@ -21,12 +21,7 @@ def server(site: Site) -> Server:
 
 @pytest.fixture
 def machines(site: Site, server: Server) -> tuple[Machine, Machine]:
-    one, other = site.pair()
-    for path, data in FILES.items():
-        one.write(path, data)
-    start(one, other)
-    agree(one, other)
-    return one, other
+    return site.filled_pair(FILES)
 
 
 def go_on(one: Machine, other: Machine) -> dict[str, bytes]:

@@ -21,6 +21,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "mode.h"
+
 static char kind_armed[16], root[PATH_MAX];
 static size_t root_length;
 static int error_armed, report = -1;
@@ -109,14 +111,6 @@ static int fails_wire(const char *kind, const char *call, int file) {
     }
 static void *syscall_free(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-#define MODE                                     \
-    mode_t mode = 0;                             \
-    if (flags & (O_CREAT | __O_TMPFILE)) {       \
-        va_list more;                            \
-        va_start(more, flags);                   \
-        mode = va_arg(more, mode_t);             \
-        va_end(more);                            \
-    }
 #define OPEN(name)                                                        \
     int name(const char *path, int flags, ...) {                          \
         static int (*real)(const char *, int, ...);                       \

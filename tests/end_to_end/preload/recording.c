@@ -20,6 +20,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "mode.h"
+
 enum { WRITE = 1, TRUNCATE, SYNC, SYNC_ALL, CREATE, MKDIR, RENAME, UNLINK, RMDIR, LINK };
 
 struct head {
@@ -144,14 +146,6 @@ static int opened(int (*real)(int, const char *, int, ...), int directory, const
     return handle;
 }
 
-#define MODE                                 \
-    mode_t mode = 0;                         \
-    if (flags & (O_CREAT | __O_TMPFILE)) {   \
-        va_list more;                        \
-        va_start(more, flags);               \
-        mode = va_arg(more, mode_t);         \
-        va_end(more);                        \
-    }
 static int (*openat_real(void))(int, const char *, int, ...) {
     return (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");
 }
