@@ -22,9 +22,9 @@ from ssyncd import __version__
 from ssyncd.errors import NetworkError, SsyncdError, UsageError
 from ssyncd.library.access import Secrets
 from ssyncd.library.memory import Loaded, Memory
-from ssyncd.library.replica import Change, Refusal, Replica
+from ssyncd.library.replica import Change, Outcome, Refusal, Replica
 from ssyncd.library.statefile import StateFile
-from ssyncd.library.syncing import Syncing, Told
+from ssyncd.library.syncing import Syncing
 from ssyncd.library.values import checked, copied
 from ssyncd.network.base import Connection
 from ssyncd.network.dial import Trust
@@ -210,8 +210,8 @@ def _open(name: str, secrets: Secrets, connection: Connection, state: Path | Non
         raise
 
 
-def _teller(bucket: Bucket) -> Callable[[Told], None]:
-    def tell(told: Told) -> None:
+def _teller(bucket: Bucket) -> Callable[[Outcome], None]:
+    def tell(told: Outcome) -> None:
         if isinstance(told, Change):
             bucket.update(told)
         elif (refused := getattr(bucket, "refused", None)) is not None:

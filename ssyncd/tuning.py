@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # New objects before the youngest are looked through for cycles, and how often that happens before older ones are.
 COLLECT_AFTER = (50_000, 20, 50)
@@ -34,18 +34,21 @@ def keep_memory() -> bool:
 
     For the rest of the life of the process; False where the C library has nothing of the kind.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(mallopt(_MMAP_THRESHOLD, OF_OUR_OWN) and mallopt(_TRIM_THRESHOLD, IDLE))
+    mallopt = _of_glibc("mallopt")
+    return mallopt is not None and bool(mallopt(_MMAP_THRESHOLD, OF_OUR_OWN) and mallopt(_TRIM_THRESHOLD, IDLE))
 
 
 def give_memory_back() -> bool:
     """Memory that is not used goes back to the system, which glibc seldom does by itself; False for another C library."""
+    trim = _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+    return trim is not None
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
-        return False
-    trim(0)
-    return True
+        return None
+    return function

@@ -2,7 +2,8 @@
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ssyncd.disk.base import Stat
 from ssyncd.disk.calls import Calls
@@ -124,15 +125,17 @@ class Mover:
     def take(self, place: Place, name: str, expected: Stat) -> None:
         """From its place to the stage, if it proves to be the expected thing there."""
         self._calls.rename(place.parent, place.name, self._calls.stage, name)
-        if not self._check_aside(lambda: self._is(name, expected) and place.stands(), name, place):
-            self._put_back(name, place)
-            raise ChangedError(place.path, "it changed since it was looked at")
+        with self._back_if_not(name, place):
+            if not self._is(name, expected) or not place.stands():
+                raise ChangedError(place.path, "it changed since it was looked at")
 
-    def _check_aside(self, check: Callable[[], bool], name: str, place: Place) -> bool:
-        """What cannot be looked at goes back: its directory may be next, and then there is no place for it any more."""
+    @contextmanager
+    def _back_if_not(self, name: str, place: Place) -> Iterator[None]:
+        """What cannot be looked at or removed, or is not what it should be, goes back: its directory may be next, and then there
+        is no place for it any more."""
         try:
-            return check()
-        except OSError:
+            yield
+        except (OSError, ChangedError):
             self._put_back(name, place)
             raise
 
@@ -143,10 +146,10 @@ class Mover:
         if expected.kind == "file":
             self._refuse_written(place.parent, place.name, place.path)
         self.take(place, aside, expected)
-        if not self._check_aside(lambda: self._proves(aside, expected), aside, place):
-            self._put_back(aside, place)
-            raise ChangedError(place.path, "a program is writing it")
-        self._end(self._calls.unlink, aside, place)
+        with self._back_if_not(aside, place):
+            if not self._proves(aside, expected):
+                raise ChangedError(place.path, "a program is writing it")
+            self._calls.unlink(self._calls.stage, aside)
 
     def _remove_dir(self, place: Place, aside: str, expected: Stat) -> None:
         if self._calls.scan(place.path):
@@ -157,15 +160,8 @@ class Mover:
             # A read-only directory cannot change its parent, but an empty one can be removed where it is.
             self._calls.rmdir(place.parent, place.name)
             return
-        self._end(self._calls.rmdir, aside, place)
-
-    def _end(self, remove: Callable[[int, str], None], aside: str, place: Place) -> None:
-        """As above, for what cannot be removed."""
-        try:
-            remove(self._calls.stage, aside)
-        except OSError:
-            self._put_back(aside, place)
-            raise
+        with self._back_if_not(aside, place):
+            self._calls.rmdir(self._calls.stage, aside)
 
     def _put_back(self, name: str, place: Place) -> None:
         try:

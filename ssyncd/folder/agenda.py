@@ -11,6 +11,11 @@ LOUD = 3
 """After so many failures in a row a key is named as trouble: a lost race with the user's own writing mends itself."""
 
 
+def delay_after(failures: int, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> float:
+    """Seconds until what has failed so often in a row is tried again; twice as long each time."""
+    return min(longest, first * 2.0 ** min(failures, 16))
+
+
 class Agenda:
     """Times are those of the injected monotonic clock, in seconds."""
 
@@ -65,7 +70,7 @@ class Agenda:
         """Something did not work for this key: again after a delay that doubles each time."""
         count = self._failures.get(key, (0, ""))[0] + 1
         self._failures[key] = count, reason
-        self.at(now + min(LONGEST_DELAY, max(least, FIRST_DELAY * 2.0 ** min(count, 16))), key)
+        self.at(now + min(LONGEST_DELAY, max(least, delay_after(count))), key)
 
     def succeeded(self, key: str) -> None:
         if self._failures:

@@ -102,7 +102,8 @@ class Engine:
     def _hand_in(self) -> None:
         self.local.clock = self.sender.clock = self.pleas.clock = self.edge.clock
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
-        self.local.found, self.pleas.read_again = self.pleas.found, self.local.read_again
+        self.local.found = self.pleas.found
+        self.sender.read_again = self.pleas.read_again = self.local.read_again
         self.sender.device = self.settings.device
 
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
@@ -289,9 +290,7 @@ class Engine:
     def _has_directory(self, key: str) -> bool:
         """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""
         entry = self.record.remote.get(key)
-        return (
-            entry is None or not entry.parent or entry.parent in self.record.remote or entry.parent in self.record.local
-        )
+        return entry is None or self.record.knows_directory(entry.parent)
 
     def _apply(self, made: Plan) -> None:
         if not made.steps:

@@ -8,7 +8,7 @@ from ssyncd.disk.base import Disk, Hint, Rescan, Stat
 from ssyncd.disk.faults import is_own
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
-from ssyncd.folder.agenda import LONGEST_DELAY, Agenda
+from ssyncd.folder.agenda import Agenda, delay_after
 from ssyncd.folder.around import touch_around
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.exclusion import IGNORE_FILE, Exclusion
@@ -157,7 +157,7 @@ class Local:
             for path in failed | self.scanner.troubles.keys() & self._failures.keys()
         }
         for path in failed:
-            self._agenda.at(self.clock.monotonic() + _delay(counts[path]), path, is_path=True)
+            self._agenda.at(self.clock.monotonic() + delay_after(counts[path]), path, is_path=True)
         self._failures = counts
 
     def _is_settled(self, path: str) -> bool:
@@ -275,7 +275,7 @@ class Local:
             self.scanner.unread.pop(key, None)
             self.record.young.add(key)
             count = self._unreadable[key] = self._unreadable.get(key, 0) + 1
-            self._agenda.at(self.clock.monotonic() + _delay(count), path, is_path=True)
+            self._agenda.at(self.clock.monotonic() + delay_after(count), path, is_path=True)
 
     def _take(self, key: str, stat: Stat, content: Content, body: Body) -> None:
         self._unreadable.pop(key, None)
@@ -315,8 +315,3 @@ class Local:
         if key in record.local or key in record.remote or key in record.base:
             return self.random_key()
         return key
-
-
-def _delay(count: int) -> float:
-    """Seconds until what has failed so often in a row is tried again."""
-    return min(LONGEST_DELAY, LATER * 2.0 ** min(count, 16))

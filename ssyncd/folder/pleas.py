@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from ssyncd.content.body import INLINE_LIMIT, Body, chunked, unpack_rows
 from ssyncd.errors import ContentError, DiskError
+from ssyncd.folder.agenda import delay_after
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock, Direction, FolderSettings
@@ -153,7 +154,7 @@ class Pleas:
             del self._due[hash]
             if hash in holders:
                 count = self._answers.get(hash, (0, 0.0))[0]
-                self._answers[hash] = count + 1, now + min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(count, 20))
+                self._answers[hash] = count + 1, now + delay_after(count, FIRST_DELAY, LONGEST_DELAY)
                 self._send(holders[hash], hash)
 
     def _send(self, key: str, hash: str) -> None:

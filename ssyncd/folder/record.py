@@ -87,6 +87,10 @@ class Record:
     def trees(self) -> Trees:
         return Trees(self.base, self.local, self.remote, self.placed, self.tomb)
 
+    def knows_directory(self, key: str) -> bool:
+        """Whether this is a directory that is here, or that the server has told of ("" is the top)."""
+        return not key or key in self.remote or key in self.local
+
     def placed(self, key: str) -> Placed:
         row = self.ghosts.get(key)
         return NOWHERE if row is None else Placed(row.placed, row.mine)

@@ -45,7 +45,7 @@ class Remote:
             record.agree(key)  # made or deleted by us, taken as it was, and still so: nothing is left to plan
             if before is None:
                 return
-        elif event.cv or after is None or self._is_known(after.parent):
+        elif event.cv or after is None or record.knows_directory(after.parent):
             self._agenda.touch(key)  # else with its directory, or when the index is complete
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
@@ -53,9 +53,6 @@ class Remote:
     def _is_here(self, key: str, entry: Entry | None) -> bool:
         local = self._record.local.get(key)
         return local is None if entry is None else entry.same(local)
-
-    def _is_known(self, directory: str) -> bool:
-        return not directory or directory in self._record.remote or directory in self._record.local
 
     def _recall(self, key: str, before: Entry | None) -> None:
         """What is here without a base, but just as the server had it, was agreed: a crash came before that was recorded."""

@@ -24,7 +24,7 @@ REMEMBERED = 10_000
 
 
 class Sender:
-    """Pending sends in the order they are to go. `random_key` makes ccids."""
+    """Pending sends in the order they are to go. `random_key` makes ccids; `read_again(key)` has a file read anew."""
 
     def __init__(
         self, record: Record, disk: Disk, transfers: Transfers, bodies: Bodies, agenda: Agenda, channel: Channel
@@ -34,6 +34,7 @@ class Sender:
         self.clock = Clock()
         self.device = ""
         self.random_key: Callable[[], str] = lambda: ""
+        self.read_again: Callable[[str], None] = lambda _: None
         self.pending: dict[str, Send | SendDelete] = {}
         self.uploading: dict[str, str] = {}
         self._disk = disk
@@ -140,7 +141,7 @@ class Sender:
             self._agenda.touch(key)
             return None
         if stat.size > INLINE_LIMIT:
-            self._forget_content(key, path)
+            self._forget_content(key)
             return None
         try:
             done = read_small(self._disk, path, stat, self.device)
@@ -150,15 +151,14 @@ class Sender:
             self.pending.pop(key, None)
             return None
         if done.content.hash != entry.content.hash:
-            self._forget_content(key, path)
+            self._forget_content(key)
             return None
         return done.body
 
-    def _forget_content(self, key: str, path: str) -> None:
+    def _forget_content(self, key: str) -> None:
         """Nobody knows its chunks any more, or it holds something else: it is read again from the beginning."""
         self.pending.pop(key, None)
-        self.record.stats.pop(key, None)
-        self._agenda.look(path)
+        self.read_again(key)
 
     def _upload(self, key: str, entry: Entry, body: Body) -> None:
         content, stat, path = entry.content, self.record.stats.get(key), self.record.local.path(key)

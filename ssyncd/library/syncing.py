@@ -26,7 +26,6 @@ MOST_WAITING = 4
 MOST_UPDATES = 1000
 """Updates that may wait for the application before nothing more is received."""
 
-Told = Outcome
 T = TypeVar("T")
 
 
@@ -43,7 +42,7 @@ class Syncing:
         self._changed = threading.Condition()
         self._line = Line(name, replica.channel, connection, time.monotonic)
         self._happenings: deque[Happening] = deque()
-        self._updates: deque[Told] = deque()
+        self._updates: deque[Outcome] = deque()
         self._listening = False
         self._stopping = False
         self._edited = False
@@ -84,7 +83,7 @@ class Syncing:
             self._listening = True
             return self._replica.memory.cursor, self._replica.entities()
 
-    def call(self, update: Callable[[Told], None]) -> None:
+    def call(self, update: Callable[[Outcome], None]) -> None:
         """Have a thread call this for every update, one at a time."""
         self._caller = threading.Thread(
             target=self._call, args=(update,), name=f"ssyncd updates {self.name}", daemon=True
@@ -248,7 +247,7 @@ class Syncing:
 
     # The calling thread
 
-    def _call(self, update: Callable[[Told], None]) -> None:
+    def _call(self, update: Callable[[Outcome], None]) -> None:
         try:
             while (told := self._next_update()) is not None:
                 update(told)
@@ -258,7 +257,7 @@ class Syncing:
             failure.__cause__ = error
             self._fail(failure)
 
-    def _next_update(self) -> Told | None:
+    def _next_update(self) -> Outcome | None:
         with self._changed:
             self._changed.wait_for(lambda: self._updates or self._stopping)
             if self._stopping:
