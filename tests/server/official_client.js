@@ -21,6 +21,8 @@ const tell = (key) => say({ event: key in objects ? 'update' : 'remove', key, da
 bucket.on('update', tell)
 bucket.on('remove', tell)
 bucket.on('error', (error) => say({ event: 'error', text: String(error) }))
+// An edit of another that comes while one of its own is about to go out is more than it can bear (see the tests).
+process.on('unhandledRejection', (error) => say({ event: 'fault', text: error.stack }))
 bucket.channel.on('acknowledge', (key) => say({ event: 'acknowledged', key }))
 
 // What it knows the server to have, whether it shows it or not.
