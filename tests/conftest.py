@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.caches import keep_bytecode
+
+keep_bytecode()
+
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("ssyncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ssyncd")

@@ -18,6 +18,7 @@ from tests.benchmarks.runner import PROGRAMS, Run, installed, run_scene
 from tests.benchmarks.sizes import Size
 from tests.benchmarks.summary import machine, summarize, table
 from tests.benchmarks.works.table import SCENES, WORKS
+from tests.caches import keep_bytecode
 
 
 def main() -> int:
@@ -25,6 +26,7 @@ def main() -> int:
     if options.chart is not None:
         options.chart.write_text(draw(json.loads(options.json.read_text("utf-8"))), "utf-8")
         return 0
+    keep_bytecode()
     apart = wire.isolate()
     if not apart:
         print("wire: counted on the loopback of the whole machine, since a network of one's own is not allowed here")

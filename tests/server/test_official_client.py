@@ -1,7 +1,6 @@
 """The official JavaScript client (`simperium` on npm) against our server, alone and together with our own client."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from ssyncd.bucket import Change, Handle, start_syncing
 from ssyncd.network.login import websocket_url
 from ssyncd.protocol.jsondiff import apply, diff, transform
+from tests.caches import cache
 from tests.end_to_end.proxy import CALM, Proxy, Weather
 from tests.programs import ServerProcess, server_process
 
@@ -38,17 +38,15 @@ def module() -> str:
     """Where the official client is installed; once for this user, as npm has to be asked for it."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
-    cache = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ssyncd-tests" / PACKAGE.replace("@", "-")
-    )
-    if not (cache / "node_modules").exists():
-        _install(cache)
-    return str(cache / "node_modules" / "simperium")
+    installed = cache() / PACKAGE.replace("@", "-")
+    if not (installed / "node_modules").exists():
+        _install(installed)
+    return str(installed / "node_modules" / "simperium")
 
 
-def _install(cache: Path) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent) as fresh:
+def _install(wanted: Path) -> None:
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=wanted.parent) as fresh:
         command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", fresh, PACKAGE]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -56,9 +54,9 @@ def _install(cache: Path) -> None:
             pytest.skip(f"npm install {PACKAGE} takes too long")
         if done.returncode != 0:
             pytest.skip(f"npm install {PACKAGE} failed: {done.stderr.strip()[-300:]}")
-        cache.mkdir(exist_ok=True)
-        if not (cache / "node_modules").exists():  # unless another run was faster
-            (Path(fresh) / "node_modules").rename(cache / "node_modules")
+        wanted.mkdir(exist_ok=True)
+        if not (wanted / "node_modules").exists():  # unless another run was faster
+            (Path(fresh) / "node_modules").rename(wanted / "node_modules")
 
 
 @pytest.fixture(scope="module")
