@@ -6,7 +6,8 @@ a simulation) calls them one after another.
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,7 +166,14 @@ class Engine:
                 self.graves.end()
         if self.line.connected:
             self._send()
+        if resting := self._is_at_rest():
+            self.holds.settle()
+            if self.bodies.clear() > MUCH_MEMORY:
+                give_memory_back()
         self.commit()
+        if resting:
+            with self._in_the_ledger():
+                self.record.database.settle()
         self.line.send(self.line.outgoing())
         return self._until_next()
 
@@ -259,10 +267,11 @@ class Engine:
             # What they wait for may have come to pass.
             self._moved_on = False
             self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
-        elif not self.local.unread and self.agenda.next is None and self.holds.due == math.inf and self._all_sent():
-            self.holds.settle()
-            if self.bodies.clear() > MUCH_MEMORY:
-                give_memory_back()
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is to be done, for now."""
+        busy = self.paused or not self.agenda.empty or self.local.unread or self.local.scanner.first
+        return not busy and self.agenda.next is None and self.holds.due == math.inf and self._all_sent()
 
     def _plan_keys(self, now: float) -> None:
         keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}
@@ -317,13 +326,18 @@ class Engine:
 
     def commit(self) -> None:
         """Write what changed, and what it says of the disk has to be durable before."""
-        try:
+        with self._in_the_ledger():
             if self.record.unflushed:
                 # What the base says must be on the disk before the base says it (design section 6): what we wrote, and what a
                 # user wrote and the server has. Else what a power cut takes from this disk would look deleted.
                 self.edge.disk.flush()
                 self.record.unflushed = False
             self.record.commit(self.edge.clock.wall())
+
+    @contextmanager
+    def _in_the_ledger(self) -> Iterator[None]:
+        try:
+            yield
         except StateCorruptError:
             raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:

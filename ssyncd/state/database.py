@@ -4,7 +4,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,8 @@ VERSION = 2
 
 KEPT_PAST = 100
 """Versions of an object whose content's hash is kept."""
+LOG_LIMIT = 2 * 1024 * 1024
+"""Bytes of SQLite's log above which a quiet moment is used to empty it."""
 _KINDS = {str(kind): kind for kind in Kind}
 
 
@@ -107,6 +109,7 @@ class Database:
         """`path`: a file, made with its directories where missing, or ":memory:"."""
         self.path = path
         self._failed = False
+        self._grown = False
         with _mapped(path):
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
@@ -168,7 +171,7 @@ class Database:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-            self._failed = False
+            self._failed, self._grown = False, True
 
     def _write_all(self, writes: Writes) -> None:
         self._write("meta", "name", writes.meta.items(), lambda name, value: (name, value))
@@ -181,11 +184,13 @@ class Database:
             if row is not None:
                 columns = (bytes.fromhex(key), version, *_place(row.entry), *_facets(row.entry))
                 self._db.execute(f"INSERT INTO overtaken VALUES ({_marks(columns)})", columns)
+        self._write_past(writes.past)
 
-        for (key, version), hash in writes.past.items():
-            raw = bytes.fromhex(key)
-            self._db.execute("INSERT OR REPLACE INTO past VALUES (?,?,?)", (raw, version, bytes.fromhex(hash)))
-            self._db.execute("DELETE FROM past WHERE key=? AND version<=?", (raw, version - KEPT_PAST))
+    def _write_past(self, past: dict[tuple[str, int], str]) -> None:
+        rows = [(bytes.fromhex(key), version, bytes.fromhex(hash)) for (key, version), hash in past.items()]
+        self._db.executemany("INSERT OR REPLACE INTO past VALUES (?,?,?)", rows)
+        old = [(key, version - KEPT_PAST) for key, version, _ in rows if version > KEPT_PAST]
+        self._db.executemany("DELETE FROM past WHERE key=? AND version<=?", old)
 
     def _write(self, table: str, key: str, rows: Iterable[tuple[Any, Any]], columns: Any) -> None:
         put, gone = [], []
@@ -198,6 +203,17 @@ class Database:
             self._db.executemany(f"DELETE FROM {table} WHERE {key}=?", gone)
         if put:
             self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({_marks(put[0])})", put)
+
+    def settle(self) -> None:
+        """Empty a log that has grown: for a quiet moment, as it waits for the disk."""
+        if not self._grown:
+            return
+        self._grown = False
+        with _mapped(self.path), suppress(FileNotFoundError):
+            if os.stat(f"{self.path}-wal").st_size > LOG_LIMIT:
+                self._failed = True
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._failed = False
 
     def meta(self) -> dict[str, str]:
         return dict(self._rows("SELECT name, value FROM meta"))

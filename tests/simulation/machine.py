@@ -118,6 +118,7 @@ class Machine:
         class Watched:
             chunks = staticmethod(database.chunks)
             past = staticmethod(database.past)
+            settle = staticmethod(database.settle)
 
             @staticmethod
             def write(writes: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from ssyncd.disk.base import Stat
 from ssyncd.errors import StateCorruptError, StateError
 from ssyncd.planner.tree import Content, Entry, Kind
-from ssyncd.state.database import VERSION, BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
+from ssyncd.state.database import LOG_LIMIT, VERSION, BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
 
 DIRECTORY, FILE, LINK = "01" * 16, "02" * 16, "03" * 16
 CONTENT = Content("ab" * 32, 5, 1_700_000_000_000_001, "laptop")
@@ -96,6 +96,20 @@ def test_a_write_that_failed_and_could_not_be_taken_back_does_not_stand_in_the_w
     database._db.execute("INSERT INTO meta VALUES ('half', 'done')")
     database.write(Writes(meta={"next": "whole"}))
     assert database.meta() == {"next": "whole"}
+    database.close()
+
+
+def test_the_log_of_a_big_write_is_emptied_in_a_quiet_moment(path: Path) -> None:
+    log, database = path.with_name(path.name + "-wal"), Database(path)
+    database.write(Writes(meta={f"name {number}": "x" * 1000 for number in range(LOG_LIMIT // 500)}))
+    assert log.stat().st_size > LOG_LIMIT
+    database.settle()
+    assert log.stat().st_size == 0
+    database.write(Writes(meta={"one": "more"}))
+    little = log.stat().st_size
+    database.settle()
+    assert 0 < little == log.stat().st_size
+    assert len(database.meta()) == LOG_LIMIT // 500 + 1
     database.close()
 
 
