@@ -7,18 +7,19 @@ from ssyncd.planner.tree import Entry
 
 def touch_around(agenda: Agenda, record: Record, key: str, *entries: Entry | None) -> None:
     """Its directory, what is in it and who claims its place have to be planned too, where it was and where it is."""
+    touch_freed(agenda, record, key, *entries)
+    for entry in entries:
+        if entry is not None and (entry.parent in record.ghosts or entry.parent in record.local):
+            # Of a directory that nobody has told us of, nothing can be planned but that all in it has to wait.
+            agenda.touch(entry.parent)
+
+
+def touch_freed(agenda: Agenda, record: Record, key: str, *entries: Entry | None) -> None:
+    """As above, but not its directory: it was planned with what went away."""
     trees = record.remote, record.local
     for tree in trees:
         if inside := tree.children(key):
             agenda.touch_all(inside)
-    for entry in entries:
-        if entry is None:
-            continue
-        parent, name = entry.parent, entry.name
-        if parent in record.ghosts or parent in record.local:
-            # Of a directory that nobody has told us of, nothing can be planned but that all in it has to wait.
-            agenda.touch(parent)
-        for tree in trees:
-            for other in tree.at(parent, name):
-                if other != key:
-                    agenda.touch(other)
+        for entry in entries:
+            if entry is not None:
+                agenda.touch_all(other for other in tree.at(*entry.place) if other != key)

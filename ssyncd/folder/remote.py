@@ -7,7 +7,7 @@ from typing import Any
 from ssyncd.content.body import parse_content
 from ssyncd.errors import ContentError
 from ssyncd.folder.agenda import Agenda
-from ssyncd.folder.around import touch_around
+from ssyncd.folder.around import touch_around, touch_freed
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.entries import to_entry
 from ssyncd.folder.record import Record
@@ -43,9 +43,9 @@ class Remote:
         now = record.remote.get(key)
         if event.mine is not None and (before is None or after is None) and after is now and self._is_here(key, now):
             record.agree(key)  # made or deleted by us, taken as it was, and still so: nothing is left to plan
-            if before is None:
-                return
-        elif event.cv or after is None or record.knows_directory(after.parent):
+            touch_freed(self._agenda, record, key, before)
+            return
+        if event.cv or after is None or record.knows_directory(after.parent):
             self._agenda.touch(key)  # else with its directory, or when the index is complete
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
