@@ -14,15 +14,16 @@ class Bodies:
     def __init__(self, limit: int = 48 * 1024 * 1024) -> None:
         self._bodies: OrderedDict[str, Body] = OrderedDict()
         self._limit = limit
-        self._size = 0
+        self.size = 0
+        """Bytes of all that is kept."""
 
     def add(self, hash: str, body: Body) -> None:
         self.drop(hash)
         self._bodies[hash] = body
-        self._size += _cost(body)
-        while self._size > self._limit and len(self._bodies) > 1:
+        self.size += _cost(body)
+        while self.size > self._limit and len(self._bodies) > 1:
             _, oldest = self._bodies.popitem(last=False)
-            self._size -= _cost(oldest)
+            self.size -= _cost(oldest)
 
     def get(self, hash: str) -> Body | None:
         body = self._bodies.get(hash)
@@ -30,16 +31,14 @@ class Bodies:
             self._bodies.move_to_end(hash)
         return body
 
-    def clear(self) -> int:
-        """Nothing is on its way any more; the bytes that were kept."""
-        size, self._size = self._size, 0
+    def clear(self) -> None:
         self._bodies.clear()
-        return size
+        self.size = 0
 
     def drop(self, hash: str) -> None:
         body = self._bodies.pop(hash, None)
         if body is not None:
-            self._size -= _cost(body)
+            self.size -= _cost(body)
 
 
 def _cost(body: Body) -> int:

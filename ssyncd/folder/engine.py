@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 BATCH = 2000
 """Keys planned in one round, so that a round stays short."""
 MUCH_MEMORY = 4 * 1024 * 1024
-"""Bytes of contents on their way after which the system gets its memory back."""
+"""Bytes of contents on their way that are not kept for longer than they are wanted, and then given back to the system."""
 MUCH = 100
 """Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
 
@@ -79,7 +79,7 @@ class Engine:
         self.edge = edge
         self.record = record
         self.agenda = Agenda()
-        self._moved_on = False
+        self._moved_on = self._swollen = False
         self.paused = False
         self.failure: SsyncdError | None = None
         self.waiting: dict[str, str] = {}
@@ -168,8 +168,7 @@ class Engine:
             self._send()
         if resting := self._is_at_rest():
             self.holds.settle()
-            if self.bodies.clear() > MUCH_MEMORY:
-                give_memory_back()
+        self._let_go(resting)
         self.commit()
         if resting:
             with self._in_the_ledger():
@@ -272,6 +271,17 @@ class Engine:
         """Whether nothing is to be done, for now."""
         busy = self.paused or not self.agenda.empty or self.local.unread or self.local.scanner.first
         return not busy and self.agenda.next is None and self.holds.due == math.inf and self._all_sent()
+
+    def _let_go(self, resting: bool) -> None:
+        """Of contents that nothing is known to want any more: in a stream of small files that is all of them now and then."""
+        much = self.bodies.size > MUCH_MEMORY
+        wanted = self.agenda.keys or self.sender.pending or self.supply.pending or self.waiting
+        if resting or (much and not wanted):
+            self.bodies.clear()
+        self._swollen |= much
+        if resting and self._swollen:
+            give_memory_back()
+            self._swollen = False
 
     def _plan_keys(self, now: float) -> None:
         keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}

@@ -136,13 +136,19 @@ class Record:
         self.unusable.pop(key, None)
         if ghost.data is not None:
             try:
-                entry = to_entry(key, ghost.data)
+                entry = self._shared(to_entry(key, ghost.data))
             except ContentError as error:
                 self.unusable[key] = str(error)
                 entry, dead = last, last is None or (old is not None and old.dead)
         placed, mine = self._place(old, entry)
         self._note_past(old, ghost.version)
-        self._set_ghost(RemoteRow(key, ghost.version, dead, placed, mine, entry or last))
+        last = entry or last
+        self._set_ghost(RemoteRow(last.key if last else key, ghost.version, dead, placed, mine, last))
+
+    def _shared(self, entry: Entry) -> Entry:
+        """The local one, if it is just the same: mostly the server tells what is here."""
+        local = self.local.get(entry.key)
+        return local if local is not None and local == entry else entry
 
     def bury(self, entry: Entry) -> None:
         """An entry that the server had once."""
