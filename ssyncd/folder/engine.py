@@ -275,13 +275,16 @@ class Engine:
     def _let_go(self, resting: bool) -> None:
         """Of contents that nothing is known to want any more: in a stream of small files that is all of them now and then."""
         much = self.bodies.size > MUCH_MEMORY
-        wanted = self.agenda.keys or self.sender.pending or self.supply.pending or self.waiting
-        if resting or (much and not wanted):
+        if resting or (much and not self._wants_contents()):
             self.bodies.clear()
         self._swollen |= much
         if resting and self._swollen:
             give_memory_back()
             self._swollen = False
+
+    def _wants_contents(self) -> bool:
+        unsettled = self.record.unsettled(self.agenda.keys)
+        return bool(self.sender.pending or self.supply.pending or self.waiting) or any(unsettled)
 
     def _plan_keys(self, now: float) -> None:
         keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}
