@@ -197,7 +197,8 @@ class Record:
             self.remote.remove(row.key)
         else:
             self.remote.put(row.entry)
-        self._base_touched.add(row.key)
+        if row.key in self.base:
+            self._base_touched.add(row.key)
 
     def place_is_mine(self, key: str) -> None:
         """The change that gave the entry its place was ours."""
@@ -264,7 +265,7 @@ class Record:
     def looked(self, keys: Iterable[str]) -> None:
         """The local entries or stats of these changed: the fingerprints beside the base rows do too. Of what is gone the last one
         stays: the first look after a restart finds that out by itself."""
-        self._base_touched.update(key for key in keys if key in self.local)
+        self._base_touched.update(key for key in keys if key in self.local and key in self.base)
 
     # Overtaken contents, chunk lists.
 
