@@ -9,6 +9,9 @@ the exit code 1. `--chart FILE` draws what `--json FILE` has, and measures nothi
 import argparse
 import json
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from tests.benchmarks.chart import draw
 from tests.benchmarks.runner import PROGRAMS, Run, installed, run_scene
 from tests.benchmarks.sizes import Size
 from tests.benchmarks.summary import machine, summarize, table
+from tests.benchmarks.works.base import Scene
 from tests.benchmarks.works.table import SCENES, WORKS
 from tests.caches import keep_bytecode
 
@@ -33,7 +37,11 @@ def main() -> int:
     programs = installed(options.programs or PROGRAMS)
     if missing := [name for name in options.programs or PROGRAMS if name not in programs]:
         print(f"not installed, so left out: {', '.join(missing)}")
-    runs = _measure(programs, set(options.only or WORKS), options.rounds, Size(options.part))
+    with tempfile.TemporaryDirectory(prefix="ssyncd-benchmark-") as directory:
+        scenes = partial(
+            run_scene, wanted=set(options.only or WORKS), size=Size(options.part), directory=Path(directory)
+        )
+        runs = _measure(programs, options.rounds, scenes)
     works = summarize(runs)
     print(table(works))
     if options.json is not None:
@@ -48,7 +56,7 @@ def main() -> int:
     return 1 if any(run.refused for run in runs) else 0
 
 
-def _measure(programs: list[str], wanted: set[str], rounds: int, size: Size) -> list[Run]:
+def _measure(programs: list[str], rounds: int, run_one: Callable[[Scene, str], Iterator[Run]]) -> list[Run]:
     """Round by round, scene by scene, the programs in turns, so that what disturbs the machine disturbs them all."""
     runs: list[Run] = []
     for number in range(rounds):
@@ -56,7 +64,7 @@ def _measure(programs: list[str], wanted: set[str], rounds: int, size: Size) -> 
             # Whoever comes first finds the disk as the one before left it: not always the same.
             turn = programs[number % len(programs) :] + programs[: number % len(programs)]
             for program in turn:
-                for run in run_scene(scene, program, wanted, size):
+                for run in run_one(scene, program):
                     _report(number, run)
                     runs.append(run)
     return runs

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.benchmarks.programs.ssyncd import Ssyncd
 from tests.benchmarks.programs.syncthing import Syncthing
 from tests.benchmarks.programs.unison import Unison
 from tests.benchmarks.sizes import Size
-from tests.benchmarks.trees import difference
+from tests.benchmarks.trees import MEGABYTE, difference
 from tests.benchmarks.works.base import Figures, Scene, Work, settle
 
 _NOTHING = Cost(0.0, 0, 0)
@@ -55,15 +55,17 @@ def installed(names: Iterable[str]) -> list[str]:
     return [name for name in names if not PROGRAMS[name][0] or shutil.which(PROGRAMS[name][0])]
 
 
-def run_scene(scene: Scene, program_name: str, wanted: set[str], size: Size) -> Iterator[Run]:
-    """The wanted works of a scene, on a tree of its own; the first work is always done, since the others need it."""
+def run_scene(scene: Scene, program_name: str, wanted: set[str], size: Size, directory: Path) -> Iterator[Run]:
+    """The wanted works of a scene, on a tree of its own; the first work is always done, since the others need it.
+
+    Its small files stay in `directory`: an ext4 without a journal makes files slowly for minutes after many were deleted, which
+    would slow down whoever comes next.
+    """
     works = [work for work in scene.works if work.name in wanted]
     if not works:
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="ssyncd-benchmark-") as home,
-        closing(PROGRAMS[program_name][1](Path(home), scene.linked)) as program,
-    ):
+    home = Path(tempfile.mkdtemp(dir=directory))
+    with _without_large_files(home), closing(PROGRAMS[program_name][1](home, scene.linked)) as program:
         scene.make(program.a, size)
         for work in dict.fromkeys((scene.works[0], *works)):
             run = _run(work, program, program_name, size, 2 if scene.linked else 1)
@@ -73,6 +75,17 @@ def run_scene(scene: Scene, program_name: str, wanted: set[str], size: Size) -> 
                 yield run
             if run.refused:
                 return
+
+
+@contextmanager
+def _without_large_files(directory: Path) -> Iterator[None]:
+    """Afterwards."""
+    try:
+        yield
+    finally:
+        for path in directory.rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size > MEGABYTE:
+                path.unlink()
 
 
 def _run(work: Work, program: Program, name: str, size: Size, passes: int) -> Run | None:
