@@ -6,8 +6,7 @@ a simulation) calls them one after another.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,7 +140,7 @@ class Engine:
             # Noted only once nothing is in doubt: another restart must not end the doubt before it is answered.
             self.record.set_meta("boot", self.edge.boot)
         self.agenda.look_below("", "start")
-        self.agenda.touch_all(self.record.unsettled([*self.record.base, *self.record.remote]))
+        self.agenda.touch_all(self.record.unsettled(dict.fromkeys((*self.record.base, *self.record.remote))))
 
     def handle(self, item: Any) -> None:
         """Take in one value from outside."""
@@ -171,8 +170,7 @@ class Engine:
         self._let_go(resting)
         self.commit()
         if resting:
-            with self._in_the_ledger():
-                self.record.database.settle()
+            self.record.database.settle()
         self.line.send(self.line.outgoing())
         return self._until_next()
 
@@ -269,8 +267,10 @@ class Engine:
 
     def _is_at_rest(self) -> bool:
         """Whether nothing is to be done, for now."""
-        busy = self.paused or not self.agenda.empty or self.local.unread or self.local.scanner.first
-        return not busy and self.agenda.next is None and self.holds.due == math.inf and self._all_sent()
+        local, agenda = self.local, self.agenda
+        if self.paused or local.unread or local.scanner.first or not agenda.empty or (self.waiting and self._moved_on):
+            return False
+        return agenda.next is None and self.holds.due == math.inf and self._all_sent()
 
     def _let_go(self, resting: bool) -> None:
         """Of contents that nothing is known to want any more: in a stream of small files that is all of them now and then."""
@@ -339,18 +339,13 @@ class Engine:
 
     def commit(self) -> None:
         """Write what changed, and what it says of the disk has to be durable before."""
-        with self._in_the_ledger():
+        try:
             if self.record.unflushed:
                 # What the base says must be on the disk before the base says it (design section 6): what we wrote, and what a
                 # user wrote and the server has. Else what a power cut takes from this disk would look deleted.
                 self.edge.disk.flush()
                 self.record.unflushed = False
             self.record.commit(self.edge.clock.wall())
-
-    @contextmanager
-    def _in_the_ledger(self) -> Iterator[None]:
-        try:
-            yield
         except StateCorruptError:
             raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:

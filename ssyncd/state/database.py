@@ -205,15 +205,13 @@ class Database:
             self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({_marks(put[0])})", put)
 
     def settle(self) -> None:
-        """Empty a log that has grown: for a quiet moment, as it waits for the disk."""
+        """Empty a log that has grown: for a quiet moment, as it waits for the disk. Where that fails it is left as it is."""
         if not self._grown:
             return
         self._grown = False
-        with _mapped(self.path), suppress(FileNotFoundError):
+        with suppress(OSError, sqlite3.OperationalError):
             if os.stat(f"{self.path}-wal").st_size > LOG_LIMIT:
-                self._failed = True
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._failed = False
 
     def meta(self) -> dict[str, str]:
         return dict(self._rows("SELECT name, value FROM meta"))

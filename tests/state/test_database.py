@@ -113,6 +113,21 @@ def test_the_log_of_a_big_write_is_emptied_in_a_quiet_moment(path: Path) -> None
     database.close()
 
 
+def test_a_log_that_cannot_be_emptied_stays_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk:
+        def execute(self, sql: str) -> None:
+            raise sqlite3.OperationalError(f"database or disk is full: {sql}")
+
+    database = Database(path)
+    database.write(Writes(meta={f"name {number}": "x" * 1000 for number in range(LOG_LIMIT // 500)}))
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_db", FullDisk())
+        database.settle()
+    database.write(Writes(meta={"one": "more"}))
+    assert len(database.meta()) == LOG_LIMIT // 500 + 1
+    database.close()
+
+
 def test_a_base_without_its_remote_row_is_damage(path: Path) -> None:
     database = Database(path)
     database.write(Writes(base={FILE: BaseRow(ENTRIES[FILE], None, 1, same=True)}))
