@@ -43,18 +43,10 @@ class Seen:
 def set_adrift(tree: Tree) -> list[str]:
     """What a base tree says of one entry may be older than what it says of others: two at one place, rings, and orphans lose
     theirs, until they are recognized. Their keys."""
-    adrift = [entry for key in tree if (entry := tree.get(key)) is not None and not _has_place(tree, entry)]
+    adrift = tree.misplaced()
     for entry in adrift:
         tree.put(replace(entry, parent=f"adrift {entry.key}"))
     return [entry.key for entry in adrift]
-
-
-def _has_place(tree: Tree, entry: Entry) -> bool:
-    if len(tree.at(entry.parent, entry.name)) > 1:
-        return False
-    if entry.kind is Kind.DIR:
-        return tree.path(entry.key) is not None
-    return not entry.parent or entry.parent in tree
 
 
 def _drop_lost_troubles(scanner: "Scanner") -> None:

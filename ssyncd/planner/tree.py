@@ -178,6 +178,18 @@ class Tree:
             key = found[0]
         return key
 
+    def misplaced(self) -> list[Entry]:
+        """Those that share their place, whose directory is not in the tree, and directories without a way to the top."""
+        entries, misplaced = self._entries, list[Entry]()
+        for parent, names in self._children.items():
+            lost = parent != "" and parent not in entries
+            for found in names.values():
+                if isinstance(found, dict):
+                    misplaced.extend(entries[key] for key in found)
+                elif lost or (entries[found].kind is Kind.DIR and self.path(found) is None):
+                    misplaced.append(entries[found])
+        return misplaced
+
     def below(self, key: str) -> list[str]:
         """Every key under a directory, parents before children. The tree must have no cycle here."""
         keys = self.children(key)

@@ -145,3 +145,26 @@ def agrees(made):
         assert sorted(made.children(parent)) == sorted(found.key for found in here)
         for name in "xy":
             assert sorted(made.at(parent, name)) == sorted(found.key for found in here if found.name == name)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcdef"), st.sampled_from(["", *"abcdef"]), st.sampled_from("xyz"), st.sampled_from(Kind)
+        )
+    )
+)
+def test_misplaced_is_what_shares_its_place_or_has_no_way_to_it(entries):
+    made = Tree()
+    for key, parent, name, kind in entries:
+        made.put(Entry(key, parent, name, kind))
+
+    def has_place(found):
+        if made.at(found.parent, found.name) != (found.key,):
+            return False
+        if found.kind is Kind.DIR:
+            return made.path(found.key) is not None
+        return found.parent == "" or found.parent in made
+
+    misplaced = [found.key for found in made.misplaced()]
+    assert sorted(misplaced) == sorted(key for key in made if not has_place(made.get(key)))
