@@ -43,7 +43,8 @@ class Remote:
         now = record.remote.get(key)
         if event.mine is not None and (before is None or after is None) and after is now and self._is_here(key, now):
             record.agree(key)  # made or deleted by us, taken as it was, and still so: nothing is left to plan
-            touch_freed(self._agenda, record, key, before)
+            if before is not None:
+                touch_freed(self._agenda, record, key, before)
             return
         if event.cv or after is None or record.knows_directory(after.parent):
             self._agenda.touch(key)  # else with its directory, or when the index is complete

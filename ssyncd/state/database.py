@@ -205,11 +205,11 @@ class Database:
             self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({_marks(put[0])})", put)
 
     def settle(self) -> None:
-        """Empty a log that has grown: for a quiet moment, as it waits for the disk. Where that fails it is left as it is."""
+        """Empty a log that has grown: for a quiet moment, as it waits for the disk. Where there is no room it stays."""
         if not self._grown:
             return
         self._grown = False
-        with suppress(OSError, sqlite3.OperationalError):
+        with _mapped(self.path), suppress(OSError, sqlite3.OperationalError):
             if os.stat(f"{self.path}-wal").st_size > LOG_LIMIT:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -114,17 +114,26 @@ def test_the_log_of_a_big_write_is_emptied_in_a_quiet_moment(path: Path) -> None
 
 
 def test_a_log_that_cannot_be_emptied_stays_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class FullDisk:
-        def execute(self, sql: str) -> None:
-            raise sqlite3.OperationalError(f"database or disk is full: {sql}")
+    class Failing:
+        def __init__(self, error: sqlite3.Error) -> None:
+            self.error = error
 
+        def execute(self, sql: str) -> None:
+            assert "checkpoint" in sql
+            raise self.error
+
+    much = {f"name {number}": "x" * 1000 for number in range(LOG_LIMIT // 500)}
     database = Database(path)
-    database.write(Writes(meta={f"name {number}": "x" * 1000 for number in range(LOG_LIMIT // 500)}))
+    database.write(Writes(meta=much))
     with monkeypatch.context() as patch:
-        patch.setattr(database, "_db", FullDisk())
+        patch.setattr(database, "_db", Failing(sqlite3.OperationalError("database or disk is full")))
         database.settle()
     database.write(Writes(meta={"one": "more"}))
-    assert len(database.meta()) == LOG_LIMIT // 500 + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_db", Failing(sqlite3.DatabaseError("database disk image is malformed")))
+        with pytest.raises(StateCorruptError):
+            database.settle()
+    assert database.meta() == {**much, "one": "more"}
     database.close()
 
 
