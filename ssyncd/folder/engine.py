@@ -247,6 +247,9 @@ class Engine:
                 self.local.look_at(job.key)
         elif isinstance(job, FetchJob):
             self.supply.fetch_failed(job.key)
+            if self.applier.merging.missed(job, error):
+                self.agenda.failed(tag(job.key), str(error), now)
+                return
         wait = error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0
         self.agenda.failed(job.key, self.pleas.missed(job, error), now, wait)
 

@@ -3,12 +3,13 @@
 from contextlib import closing
 
 from ssyncd.disk.base import Disk, Stat
-from ssyncd.errors import ContentError, DiskError
+from ssyncd.errors import ContentError, DiskError, NetworkError, SsyncdError
 from ssyncd.folder.record import Record
 from ssyncd.folder.supply import Supply
 from ssyncd.planner.merge import MAX_TEXT, merge_text
 from ssyncd.planner.plan import Conflict
 from ssyncd.planner.tree import Content, Entry, Kind
+from ssyncd.transfer import FetchJob
 
 MARK = 0xBA5E
 
@@ -42,6 +43,16 @@ class Merging:
         if base is None or base.content is None or self._record.base_version(key) != version:
             return False
         self._hopeless.add((key, base.content.hash))
+        return True
+
+    def missed(self, job: FetchJob, error: SsyncdError) -> bool:
+        """A fetch failed: whether it was one of a base. What the server has lost of a base is not waited for."""
+        key = tag(job.key)
+        base = self._record.base.get(key)
+        if job.key in self._record.remote or base is None or base.content != job.content:
+            return False
+        if not isinstance(error, NetworkError):
+            self._hopeless.add((key, job.content.hash))
         return True
 
     def merge(self, step: Conflict, path: str, expected: Stat) -> bytes | None:

@@ -62,3 +62,18 @@ def test_a_plea_survives_restarts_of_everybody(world: World) -> None:
     assert not one.record.pleas
     assert not two.record.pleas
     assert not [name for name in one.database.meta() if name.startswith("plea")]
+
+
+def test_a_base_that_nobody_has_any_more_is_not_waited_for(world: World) -> None:
+    """Both edit a file, and only from what it was before could the edits be merged: there is a conflict copy."""
+    one, two = world.machines
+    one.user.write("text", b"l" * LARGE)
+    world.settle()
+    one.user.write("text", b"one" + b"l" * LARGE)
+    two.user.write("text", b"two" + b"l" * LARGE)
+    world.stored.clear()
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert sorted(content[:3] for content in one.user.tree().values()) == [b"one", b"two"]
+    assert not one.record.pleas
+    assert not two.record.pleas
