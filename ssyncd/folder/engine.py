@@ -334,6 +334,10 @@ class Engine:
     def _send(self) -> None:
         self.overtaken.save()
         if self._may_send():
+            # What a user put in the place of something must be on the disk before the server lets that something go: else a
+            # power cut brings it back here, where the server's word then takes it away.
+            self.record.unflushed |= self.sender.replaces()
+            self.commit()
             self.sender.send()
             self.pleas.go_on()
 

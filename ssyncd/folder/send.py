@@ -68,6 +68,14 @@ class Sender:
                 self._repairs.pop(key, None)
                 self.pending.pop(key, None)
 
+    def replaces(self) -> bool:
+        """Whether something is to be sent after which the server shows less than before."""
+        return self.channel.room() > 0 and any(
+            isinstance(send, SendDelete) or not send.entry.same_content(remote)
+            for key, send in self.pending.items()
+            if (remote := self.record.remote.get(key)) is not None and not self.channel.busy(key)
+        )
+
     def _repair_due(self, key: str) -> bool:
         now = self.clock.monotonic()
         due = self._repairs.setdefault(key, now + REPAIR_DELAY)

@@ -68,3 +68,20 @@ def judge(seed: int) -> None:
 
 def fails(script: Script) -> bool:
     return bool(run(script).failure)
+
+
+def test_two_files_that_change_places_are_both_kept_when_a_power_cut_takes_that_back() -> None:
+    """The server has one half of it; so the disk had to have both before."""
+    actions = (
+        ("user4", 0, 154, 48),
+        ("user0", 0, 205, 858),
+        ("all", 1, 2814, 900),
+        ("user14", 1, 2118, 301),
+        ("all", 1, 1634, 1368),
+        ("user13", 1, 607, 1917),
+        ("wait", 1, 694, 1202),
+        ("work", 1, 1600, 597),
+        ("serve", 1, 438, 279),
+        ("power", 1, 264, 3156),
+    )
+    assert not run(Script(987000784, 2, False, ("power",), actions)).failure
