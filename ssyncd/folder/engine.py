@@ -104,7 +104,7 @@ class Engine:
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
         self.local.found = self.pleas.found
         self.sender.read_again = self.pleas.read_again = self.local.read_again
-        self.sender.device = self.settings.device
+        self.sender.device, self.sender.make_durable = self.settings.device, self._make_durable
 
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
         verdicts = Verdicts(self.record, self.agenda, self.edge.clock)
@@ -334,18 +334,18 @@ class Engine:
     def _send(self) -> None:
         self.overtaken.save()
         if self._may_send():
-            # What a user put in the place of something must be on the disk before the server lets that something go: else a
-            # power cut brings it back here, where the server's word then takes it away.
-            self.record.unflushed |= self.sender.replaces()
-            self.commit()
             self.sender.send()
             self.pleas.go_on()
+
+    def _make_durable(self) -> bool:
+        self.record.unflushed = True
+        return self.commit()
 
     def _may_send(self) -> bool:
         return self.line.live and not self.paused and self.settings.direction is Direction.BOTH
 
-    def commit(self) -> None:
-        """Write what changed, and what it says of the disk has to be durable before."""
+    def commit(self) -> bool:
+        """Write what changed, and what it says of the disk has to be durable before. Whether that was done."""
         try:
             if self.record.unflushed:
                 # What the base says must be on the disk before the base says it (design section 6): what we wrote, and what a
@@ -357,6 +357,8 @@ class Engine:
             raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:
             self.line.break_off(str(error))  # nothing may be sent that is not in the ledger
+            return False
+        return True
 
     def _until_next(self) -> float | None:
         if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):

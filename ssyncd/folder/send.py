@@ -35,6 +35,8 @@ class Sender:
         self.device = ""
         self.random_key: Callable[[], str] = lambda: ""
         self.read_again: Callable[[str], None] = lambda _: None
+        self.make_durable: Callable[[], bool] = lambda: True
+        """What is on the disk now, against a power cut; False where that fails."""
         self.pending: dict[str, Send | SendDelete] = {}
         self.uploading: dict[str, str] = {}
         self._disk = disk
@@ -42,6 +44,7 @@ class Sender:
         self._bodies = bodies
         self._agenda = agenda
         self._uploaded: dict[str, None] = {}
+        self._durable = False
         self._repairs: dict[str, float] = {}
         # Of what is in flight, the directory it will be in.
         self._coming: dict[str, str] = {}
@@ -55,26 +58,17 @@ class Sender:
 
     def send(self) -> None:
         """As many as fit in the channel's window."""
-        room = self.channel.room()
+        self._durable = False
         for key, send in list(self.pending.items()):
-            if room <= 0:
+            if self.channel.room() <= 0:
                 return
             if self.channel.busy(key) or key in self._agenda.keys:
                 continue  # what was touched since it was planned is planned again first
             if (send.repair and not self._repair_due(key)) or not self._in_order(send):
                 continue
             if self._send(key, send):
-                room -= 1
                 self._repairs.pop(key, None)
                 self.pending.pop(key, None)
-
-    def replaces(self) -> bool:
-        """Whether something is to be sent after which the server shows less than before."""
-        return self.channel.room() > 0 and any(
-            isinstance(send, SendDelete) or not send.entry.same_content(remote)
-            for key, send in self.pending.items()
-            if (remote := self.record.remote.get(key)) is not None and not self.channel.busy(key)
-        )
 
     def _repair_due(self, key: str) -> bool:
         now = self.clock.monotonic()
@@ -115,12 +109,14 @@ class Sender:
         ghost, remote = self.record.ghosts.get(key), self.record.remote.get(key)
         if isinstance(send, SendDelete):
             if remote is not None and ghost is not None:
+                if not self._is_durable():
+                    return False
                 self.channel.submit(key, None, ghost.version, self.random_key(), keep=False)
             return True
         entry, body = send.entry, None
         if entry.kind is Kind.FILE and (remote is None or not remote.same_content(entry)):
             body = self._body(key, entry)
-            if body is None:
+            if body is None or (remote is not None and not self._is_durable()):
                 return False
         diff = creation(entry, body) if remote is None or ghost is None else change(remote, entry, body)
         if diff:
@@ -128,6 +124,12 @@ class Sender:
             self.channel.submit(key, diff, source, self.random_key(), keep=False)
             self._coming[key] = entry.parent
         return True
+
+    def _is_durable(self) -> bool:
+        """Before the server lets something go. What a user put in its place must not be taken back by a power cut: the old would
+        be here again, and be taken away by the server's word."""
+        self._durable = self._durable or self.make_durable()
+        return self._durable
 
     def _body(self, key: str, entry: Entry) -> Body | None:
         """The bytes or chunk rows, once the server has the chunks. None: not yet, or not any more; the key will be touched."""
