@@ -37,6 +37,14 @@ class Stat(NamedTuple):
         )
 
 
+class Stats(Protocol):
+    """Stats by key, as a dict has them."""
+
+    def get(self, key: str, /) -> Stat | None: ...
+    def __setitem__(self, key: str, stat: Stat, /) -> None: ...
+    def pop(self, key: str, default: None, /) -> Stat | None: ...
+
+
 class Reader(Protocol):
     """An open file."""
 

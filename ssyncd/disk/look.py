@@ -5,7 +5,7 @@ size and mtime say so too, or for a directory a name inside it; inode numbers ar
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ssyncd.disk.base import Stat
@@ -45,7 +45,7 @@ def set_adrift(tree: Tree) -> list[str]:
     theirs, until they are recognized. Their keys."""
     adrift = tree.misplaced()
     for entry in adrift:
-        tree.put(replace(entry, parent=f"adrift {entry.key}"))
+        tree.put(entry._replace(parent=f"adrift {entry.key}"))
     return [entry.key for entry in adrift]
 
 
@@ -163,13 +163,11 @@ class Look:
             inner = f"{path}/{name}" if path else name
             if not self._is_known(next(iter(at(key, name)), ""), stat):
                 self._see(key, name, inner, stat)
-        for child in self._tree.children(key):
-            entry = self._tree.get(child)
-            assert entry is not None
-            if entry.name not in listing:
+        for name, child in list(self._tree.names(key)):
+            if name not in listing:
                 self._vanished[child] = None
-            elif entry.kind is Kind.DIR and child not in self._vanished and child not in self.seen.ignored:
-                self._list(child, f"{path}/{entry.name}" if path else entry.name)
+            elif listing[name].kind == "dir" and child not in self._vanished and self._same_entry(child, listing[name]):
+                self._list(child, f"{path}/{name}" if path else name)
 
     def _is_known(self, key: str, stat: Stat) -> bool:
         """Whether this is a file as it was at the last look, as after what we did ourselves."""
@@ -218,11 +216,11 @@ class Look:
         if entry.kind is Kind.DIR:
             self._scanner.looked_into(key, stat)
         elif entry.kind is Kind.LINK:
-            entry = replace(entry, target=self._target(key, path, stat) or entry.target)
+            entry = entry._replace(target=self._target(key, path, stat) or entry.target)
         else:
             # Whatever it was that changed: tar leaves another file with the same size, a time of whole seconds and, often, the
             # same inode.
-            entry = replace(entry, exec=stat.exec, content=None)
+            entry = entry._replace(exec=stat.exec, content=None)
             self._scanner.unread[key] = None
             self._scanner.young.discard(key)
         if entry != self._tree.get(key):
@@ -312,12 +310,12 @@ class Look:
         """What vanished elsewhere and is here now; without its content if that has to be read to be sure."""
         key = gone.get(stat.inode)
         entry = self._tree.get(key) if key is not None else None
-        if key is None or entry is None or entry.kind is not kind or not stat.same(self._stats[key]):
+        if key is None or entry is None or entry.kind is not kind or not stat.same(self._stats.get(key)):
             return None
         self._vanished.pop(key, None)
         gone.pop(stat.inode)
         sure = key not in self._scanner.young and stat.mtime % WHOLE_SECOND != 0
-        return entry if sure else replace(entry, content=None)
+        return entry if sure else entry._replace(content=None)
 
     def _is_free(self, parent: str, name: str) -> bool:
         """Whether something can be placed here. Two hints can lead to one place."""

@@ -1,9 +1,8 @@
 """disk -> local tree: looks where it is told to."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
-from ssyncd.disk.base import Disk, Stat
+from ssyncd.disk.base import Disk, Stat, Stats
 from ssyncd.disk.look import Look, Seen, set_adrift
 from ssyncd.planner.tree import Entry, Kind, Tree
 
@@ -20,7 +19,7 @@ class Scanner:
 
     def __init__(self, disk: Disk, tree: Tree, ignored: Callable[[str, bool], bool], choose_key: ChooseKey) -> None:
         self.tree = tree
-        self.stats: dict[str, Stat] = {}
+        self.stats: Stats = {}
         self.young: set[str] = set()
         self.recent: Callable[[Stat], bool] = lambda _: False
         self.unread: dict[str, None] = {}
@@ -56,7 +55,7 @@ class Scanner:
     def done(self, entry: Entry, stat: Stat) -> None:
         """We changed the disk ourselves: this is what is there now. If the user has changed the mode since, that stands."""
         if entry.kind is Kind.FILE and stat.exec != entry.exec:
-            entry = replace(entry, exec=stat.exec)
+            entry = entry._replace(exec=stat.exec)
         self.tree.put(entry)
         self.stats[entry.key] = stat
         self.looked_into(entry.key, stat)
@@ -72,7 +71,9 @@ class Scanner:
 
     def rekey(self, old: str, new: str) -> None:
         self.tree.rekey(old, new)
-        self.stats[new] = self.stats.pop(old)
+        stat = self.stats.pop(old, None)
+        if stat is not None:
+            self.stats[new] = stat
         if self.unread.pop(old, 1) is None:
             self.unread[new] = None
         if old in self.young:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from ssyncd.disk.base import Disk, Stat
 from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
@@ -84,9 +83,8 @@ class Applier:
         if not isinstance(step, Make | Replace | Conflict) or step.entry.content is None:
             return True
         key, content = step.entry.key, step.entry.content
-        version = self.record.ghosts[key].version if key in self.record.ghosts else 0
         try:
-            here = self.supply.want(key, content, version)
+            here = self.supply.want(key, content, self.record.version(key))
             return (not isinstance(step, Conflict) or self.merging.ready(step)) and here
         except (ContentError, DiskError) as error:
             self._failed(step, error)
@@ -228,7 +226,7 @@ class Applier:
         copy_path = self.free_path(ours.parent, step.copy)
         stat = self._disk.copy(path, copy_path, self.expected(ours.key, path))
         key = self.local.new_key(ours.parent, step.copy, ours.kind)
-        copy = replace(ours, key=key, name=step.copy)
+        copy = ours._replace(key=key, name=step.copy)
         self._done(copy, stat)
         self.agenda.touch(key)
         log.info("both sides changed %r: ours is kept as %r", path, step.copy)
@@ -243,11 +241,11 @@ class Applier:
         """The file gets both edits; what it is now is read, and sent, like any edit of the user's."""
         now = self.local.clock.wall() // 1000
         stat = self.merging.put(ours, path, self.expected(ours.key, path), text, now)
-        self._done(replace(ours, content=None), stat)
+        self._done(ours._replace(content=None), stat)
         self.local.scanner.unread[ours.key] = None
         base = self.record.base.get(ours.key)
         assert base is not None
-        self.record.set_base(replace(base, content=theirs.content))
+        self.record.set_base(base._replace(content=theirs.content))
         log.info("both sides changed %r: it has both edits now", path)
 
     def _move(self, step: Move) -> None:
@@ -257,7 +255,7 @@ class Applier:
             return
         entry, path = self._here(step.key), self.path(step.key)
         stat = self._disk.move(path, target, self.expected(step.key, path))
-        self._came(entry, path, replace(entry, parent=step.parent, name=step.name), stat)
+        self._came(entry, path, entry._replace(parent=step.parent, name=step.name), stat)
 
     def _came(self, before: Entry, path: str, entry: Entry, stat: Stat) -> None:
         """An entry that was at this path has another place."""
@@ -272,12 +270,12 @@ class Applier:
 
     def _unpark(self, key: str, parent: str, name: str) -> None:
         entry, path, stat = self._parking.unpark(key, self.free_path(parent, name))
-        self._came(entry, path, replace(entry, parent=parent, name=name), stat)
+        self._came(entry, path, entry._replace(parent=parent, name=name), stat)
 
     def _set_exec(self, step: SetExec) -> None:
         entry = self._here(step.key)
         path = self.path(step.key)
-        self._done(replace(entry, exec=step.exec), self._disk.set_exec(path, step.exec, self.expected(step.key, path)))
+        self._done(entry._replace(exec=step.exec), self._disk.set_exec(path, step.exec, self.expected(step.key, path)))
         self._based(step.key, entry)
 
     def _remove(self, step: Remove) -> None:

@@ -9,7 +9,7 @@ def touch_around(agenda: Agenda, record: Record, key: str, *entries: Entry | Non
     """Its directory, what is in it and who claims its place have to be planned too, where it was and where it is."""
     touch_freed(agenda, record, key, *entries)
     for entry in entries:
-        if entry is not None and (entry.parent in record.ghosts or entry.parent in record.local):
+        if entry is not None and (record.ghosts.get(entry.parent) is not None or entry.parent in record.local):
             # Of a directory that nobody has told us of, nothing can be planned but that all in it has to wait.
             agenda.touch(entry.parent)
 

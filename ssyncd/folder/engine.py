@@ -136,7 +136,7 @@ class Engine:
         if folder is not None and folder != self.edge.disk.identity and len(self.record.base):
             raise RootError("this is not the folder that was synced before: its marker is missing or another's")
         self.record.set_meta("folder", self.edge.disk.identity)
-        if self.record.meta.get("boot", "") != self.edge.boot and not self.record.doubt_sent():
+        if self.record.meta.get("boot", "") != self.edge.boot and not self.record.ledger.doubt():
             # Noted only once nothing is in doubt: another restart must not end the doubt before it is answered.
             self.record.set_meta("boot", self.edge.boot)
         self.agenda.look_below("", "start")
@@ -206,7 +206,7 @@ class Engine:
 
     def _indexed(self, _: events.Indexed) -> None:
         for tree in (self.record.remote, self.record.local):
-            self.agenda.touch_all(key for key in self.record.unsettled(tree) if not self.local.is_new(key))
+            self.agenda.touch_all(key for key in self.record.unsettled(tree.held) if not self.local.is_new(key))
 
     def _caught_up(self, _: events.CaughtUp) -> None:
         self.pleas.caught_up()
@@ -327,8 +327,7 @@ class Engine:
             self._moved_on = True
         for key in map(step_key, done):
             # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
-            local, remote = self.record.local.get(key), self.record.remote.get(key)
-            if not (local is remote is self.record.base.get(key)):
+            if any(self.record.unsettled((key,))):
                 self.agenda.touch(key)
 
     def _send(self) -> None:

@@ -24,8 +24,8 @@ class Graves:
         self._rekey = rekey
         self._by_place: dict[tuple[str, str], list[Entry]] = {}
         if LOST in record.meta:
-            for row in record.ghosts.values():
-                if row.dead and row.entry is not None:
+            for row in record.tombs():
+                if row.entry is not None:
                     self._by_place.setdefault(row.entry.place, []).append(row.entry)
 
     def match(self, keys: Iterable[str]) -> None:

@@ -71,8 +71,8 @@ class Lineage:
         record = self._record
         for key in list(record.base):
             record.drop_base(key)
-        for row in record.ghosts.values():
-            if row.dead and row.entry is not None:
+        for row in record.tombs():
+            if row.entry is not None:
                 record.set_base(row.entry)
 
     def _change(self, found: str) -> None:

@@ -148,7 +148,7 @@ class Local:
 
     def is_new(self, key: str) -> bool:
         """What the server does not have and was not read yet cannot be planned; reading touches it."""
-        return key in self.scanner.unread and key not in self.record.ghosts
+        return key in self.scanner.unread and self.record.ghosts.get(key) is None
 
     def _look_again(self, failed: set[str]) -> None:
         """What could not be looked at is looked at once more, later each time."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from ssyncd.errors import ContentError, DiskError
 from ssyncd.folder.apply import Applier
@@ -77,7 +76,7 @@ class Overtaken:
         if name is None:
             return True
         key = applier.local.new_key(parent, name, row.entry.kind)
-        copy = replace(row.entry, key=key, parent=parent, name=name)
+        copy = row.entry._replace(key=key, parent=parent, name=name)
         if copy.content is None:
             applier.make_extra(copy)
         elif applier.supply.want(_tag(row), copy.content, row.version):

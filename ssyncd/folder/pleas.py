@@ -137,8 +137,7 @@ class Pleas:
             if self._may_submit(hash):
                 del self._over[hash]
                 if hash in self._record.pleas:
-                    version = self._record.ghosts[hash].version
-                    self._channel.submit(hash, None, version, self.random_key(), keep=False)
+                    self._channel.submit(hash, None, self._record.version(hash), self.random_key(), keep=False)
         now = self.clock.monotonic()
         due = [hash for hash, when in self._due.items() if when <= now][: AT_ONCE - len(self._sending)]
         if due:

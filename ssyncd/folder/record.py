@@ -4,16 +4,17 @@ Everything that changes here is written by the next `commit`, in one transaction
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
+from ssyncd.folder.at_rest import ByKey, FilesAtRest
 from ssyncd.folder.entries import is_key, is_plea, to_data, to_entry
+from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Placed, Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
-from ssyncd.protocol.ghosts import Ghost, Sent
-from ssyncd.state.database import BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
+from ssyncd.protocol.ghosts import Ghost
+from ssyncd.state.database import BaseRow, Database, OvertakenRow, RemoteRow, Writes
 
 NOWHERE = Placed(0, False)
 PLEA = "plea "
@@ -33,10 +34,11 @@ class Record:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.base, self.local, self.remote = Tree(), Tree(), Tree()
-        self.stats: dict[str, Stat] = {}
+        self._at_rest = FilesAtRest(self._take_up)
+        self.base, self.local, self.remote = Tree(self._at_rest), Tree(self._at_rest), Tree(self._at_rest)
+        self.stats = ByKey(self._at_rest, self._at_rest.stat)
+        self.ghosts = ByKey(self._at_rest, self._at_rest.ghost)
         self.young: set[str] = set()
-        self.ghosts: dict[str, RemoteRow] = {}
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
         self.unusable: dict[str, str] = {}
         self.pleas: dict[str, str] = {}
@@ -45,36 +47,31 @@ class Record:
         """Whether the base says more since this was reset than may be durable on the disk."""
         self.meta = database.meta()
         self._versions: dict[str, int] = {}
-        self._sent = {row.ccid: row for row in database.sent()}
-        self._doubtful = set[str]()
         self._placed = int(self.meta.get("placed", "0"))
-        self._writes = Writes()
-        self._base_touched: set[str] = set()
+        self._base_touched: dict[str, None] = {}
+        self.ledger = Ledger(database.sent())
+        self.sent, self.add_sent, self.remove_sent = self.ledger.sent, self.ledger.add, self.ledger.remove
+        self._writes = Writes(sent=self.ledger.unwritten)
         self._load()
 
     def _load(self) -> None:
         seen = int(self.meta.get("seen", "0"))
+        for key, mtime in self._at_rest.load(self.database.files_at_rest()):
+            if abs(seen - mtime) <= SURE:
+                self.young.add(key)
         for row in self.database.remote():
             self.ghosts[row.key] = row
             if row.entry is not None and not row.dead:
                 self.remote.put(row.entry)
-        # Mostly all three are equal.
-        self.base, self.local, unknown = self.remote.copy(), self.remote.copy(), set(self.remote)
         for base in self.database.base(self.remote.get):
-            key, local = base.entry.key, _as_it_was(base)
-            unknown.discard(key)
-            if base.entry is not self.remote.get(key):
-                self.base.put(base.entry)
-            if local is not self.remote.get(key):
-                self.local.put(local)
+            key = base.entry.key
+            self.base.put(base.entry)
+            self.local.put(_as_it_was(base))
             self._versions[key] = base.version
             if base.stat is not None:
                 self.stats[key] = base.stat
                 if abs(seen - (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime)) <= SURE:
                     self.young.add(key)
-        for key in unknown:
-            self.base.remove(key)
-            self.local.remove(key)
         for name, value in self.meta.items():
             if name.startswith(PLEA):
                 version, _, by = value.partition(" ")
@@ -98,6 +95,15 @@ class Record:
     def tomb(self, key: str) -> Entry | None:
         row = self.ghosts.get(key)
         return row.entry if row is not None and row.dead else None
+
+    def tombs(self) -> list[RemoteRow]:
+        """The ghosts of what the server deleted."""
+        return [row for row in self.ghosts.held.values() if row.dead]
+
+    def version(self, key: str) -> int:
+        """Of the ghost; 0 if there is none."""
+        row = self.ghosts.get(key)
+        return row.version if row is not None else 0
 
     # Settings of our own, kept with the rest.
 
@@ -152,7 +158,7 @@ class Record:
 
     def bury(self, entry: Entry) -> None:
         """An entry that the server had once."""
-        if entry.key not in self.ghosts:
+        if self.ghosts.get(entry.key) is None:
             self._placed += 1
             self._set_ghost(RemoteRow(entry.key, 0, True, self._placed, False, entry))
 
@@ -189,51 +195,33 @@ class Record:
         return entry.content is not None and entry.content.hash == past
 
     def _set_ghost(self, row: RemoteRow) -> None:
-        self.ghosts[row.key] = row
         if not is_key(row.key):
+            self.ghosts[row.key] = row
             return  # another program's object: told of again after a restart
         self._writes.remote[row.key] = row
         if row.dead or row.entry is None:
             self.remote.remove(row.key)
         else:
             self.remote.put(row.entry)
+        self.ghosts[row.key] = row
         if row.key in self.base:
-            self._base_touched.add(row.key)
+            self._base_touched[row.key] = None
 
     def place_is_mine(self, key: str) -> None:
         """The change that gave the entry its place was ours."""
-        row = self.ghosts[key]
-        if not row.mine:
+        row = self.ghosts.get(key)
+        if row is not None and not row.mine:
             self._set_ghost(row._replace(mine=True))
 
     def keys(self) -> Iterable[str]:
-        return [key for key, row in self.ghosts.items() if row.version]
-
-    def sent(self) -> Iterable[Sent]:
-        return [Sent(row.ccid, row.key, row.source, None) for row in self._sent.values()]
-
-    def doubt_sent(self) -> bool:
-        """The system was started anew since these were sent: if that was a power cut, what we sent may not be on the disk any
-        more, and what is there instead no user has written. Whether there is anything to doubt."""
-        self._doubtful = set(self._sent)
-        return bool(self._doubtful)
-
-    def is_doubtful(self, ccid: str) -> bool:
-        return ccid in self._doubtful
-
-    def add_sent(self, sent: Sent) -> None:
-        self._sent[sent.ccid] = self._writes.sent[sent.ccid] = SentRow(sent.ccid, sent.key, sent.source)
-
-    def remove_sent(self, ccid: str) -> None:
-        if self._sent.pop(ccid, None) is not None:
-            self._writes.sent[ccid] = None
+        return [*self._at_rest.rows, *(key for key, row in self.ghosts.held.items() if row.version)]
 
     # The base tree: what was really done.
 
     def set_base(self, entry: Entry) -> None:
         self.base.put(entry)
         self.unflushed = True
-        self._base_touched.add(entry.key)
+        self._base_touched[entry.key] = None
         row = self.ghosts.get(entry.key)
         if row is not None and not row.dead and row.entry is not None and row.entry.same_content(entry):
             self._versions[entry.key] = row.version
@@ -242,11 +230,11 @@ class Record:
         self.base.remove(key)
         self.unflushed = True
         self._versions.pop(key, None)
-        self._base_touched.add(key)
+        self._base_touched[key] = None
 
     def base_version(self, key: str) -> int:
         """The server's version that holds the base content; 0 if unknown."""
-        return self._versions.get(key, 0)
+        return self.version(key) if key in self._at_rest.rows else self._versions.get(key, 0)
 
     def agree(self, key: str) -> None:
         """Both sides are equal: so is the base, and one object serves all three trees."""
@@ -259,13 +247,13 @@ class Record:
 
     def unsettled(self, keys: Iterable[str]) -> Iterator[str]:
         """Those that are not one and the same entry in all three trees."""
-        base, local, remote = self.base.get, self.local.get, self.remote.get
+        base, local, remote = self.base.held.get, self.local.held.get, self.remote.held.get
         return (key for key in keys if not (base(key) is local(key) is remote(key)))
 
     def looked(self, keys: Iterable[str]) -> None:
         """The local entries or stats of these changed: the fingerprints beside the base rows do too. Of what is gone the last one
         stays: the first look after a restart finds that out by itself."""
-        self._base_touched.update(key for key in keys if key in self.local and key in self.base)
+        self._base_touched.update((key, None) for key in keys if key in self.local and key in self.base)
 
     # Overtaken contents, chunk lists.
 
@@ -291,10 +279,33 @@ class Record:
             self.set_meta("seen", str(now))
         for key in self._base_touched:
             self._writes.base[key] = self._base_row(key)
-        self._base_touched.clear()
         if self._writes:
             self.database.write(self._writes)
-            self._writes = Writes()
+            self.ledger.unwritten = {}
+            self._writes = Writes(sent=self.ledger.unwritten)
+        for key in self._base_touched:
+            self._let_rest(key)
+        self._base_touched.clear()
+
+    def _let_rest(self, key: str) -> None:
+        """What is in the database as one and the same on both sides needs no more room than there, if it is a file."""
+        ghost, stat, entry = self.ghosts.held.get(key), self.stats.held.get(key), self.base.held.get(key)
+        if entry is None or ghost is None or stat is None or ghost.version != self._versions.get(key):
+            return
+        if entry != self.local.held.get(key) or entry != self.remote.held.get(key):
+            return
+        if self._at_rest.add(ghost, stat):
+            for tree in (self.base, self.local, self.remote):
+                tree.let_go(key)
+            del self.stats.held[key], self.ghosts.held[key], self._versions[key]
+
+    def _take_up(self, ghost: RemoteRow, stat: Stat) -> None:
+        """It is going to change: all that is known of it is held by itself again."""
+        key, entry = ghost.key, ghost.entry
+        assert entry is not None
+        for tree in (self.base, self.local, self.remote):
+            tree.hold(entry)
+        self.stats.held[key], self.ghosts.held[key], self._versions[key] = stat, ghost, ghost.version
 
     def _base_row(self, key: str) -> BaseRow | None:
         entry = self.base.get(key)
@@ -305,14 +316,14 @@ class Record:
             local is not None and local.kind is entry.kind and (entry.kind is Kind.DIR or local.same_content(entry))
         )
         stat = self.stats.get(key) if unchanged else None
-        return BaseRow(entry, stat, self._versions.get(key, 0), entry is self.remote.get(key))
+        return BaseRow(entry, stat, self.base_version(key), entry == self.remote.get(key))
 
 
 def _as_it_was(base: BaseRow) -> Entry:
     """The local entry at the last look; the first one from now on finds what has changed since, and reads what has no stat."""
     entry, stat = base.entry, base.stat
     if stat is None:
-        return replace(entry, content=None)
+        return entry._replace(content=None)
     if entry.kind is Kind.FILE and stat.exec != entry.exec:
-        return replace(entry, exec=stat.exec)
+        return entry._replace(exec=stat.exec)
     return entry

@@ -1,7 +1,6 @@
 """The remote side of a folder: channel events in; the remote tree is current, and what is entangled is on the agenda."""
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from ssyncd.content.body import parse_content
@@ -86,7 +85,7 @@ class Remote:
         if overtook and before is not None and ghost is not None:
             self._save_overtaken(ghost.version, before, after, base)
         local = record.local.get(sent.key)
-        if record.is_doubtful(sent.ccid) and not (local is after or (after is not None and after.same(local))):
+        if record.ledger.is_doubtful(sent.ccid) and not (local is after or (after is not None and after.same(local))):
             return
         if after is None:
             record.drop_base(sent.key)
@@ -124,11 +123,11 @@ def _is_settled(local: Entry | None, before: Entry, after: Entry) -> bool:
 def _advance(base: Entry, before: Entry, after: Entry) -> Entry:
     """The base with those facets that went from before to after."""
     if not before.same_content(after):
-        base = replace(base, content=after.content, target=after.target)
+        base = base._replace(content=after.content, target=after.target)
     if before.exec != after.exec:
-        base = replace(base, exec=after.exec)
+        base = base._replace(exec=after.exec)
     if before.parent != after.parent:
-        base = replace(base, parent=after.parent)
+        base = base._replace(parent=after.parent)
     if before.name != after.name:
-        base = replace(base, name=after.name)
+        base = base._replace(name=after.name)
     return base

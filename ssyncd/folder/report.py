@@ -84,7 +84,7 @@ def to_send(engine: Engine) -> int:
 def to_apply(engine: Engine) -> int:
     record, fetching = engine.record, engine.supply.fetching
     keys = (key for key in (*engine.agenda.keys, *engine.waiting) if key not in fetching)
-    coming = sum(1 for key in keys if record.remote.get(key) is not record.base.get(key))
+    coming = sum(1 for key in keys if record.remote.get(key) != record.base.get(key))
     return engine.supply.pending + len(record.overtaken) + coming
 
 

@@ -6,7 +6,7 @@ knows the same shows the same.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ssyncd.planner.names import OURS, conflict_name
 from ssyncd.planner.reconcile import GONE, Merged, merge
@@ -155,7 +155,7 @@ class Shape:
         while parent in self.aliases:
             parent = self.aliases[parent]
         if parent != entry.parent:
-            self._set(key, replace(entry, parent=parent), self._is_theirs(entry.parent))
+            self._set(key, entry._replace(parent=parent), self._is_theirs(entry.parent))
         return parent
 
     def _is_directory(self, key: str, cause: str, certain: bool) -> bool:
@@ -179,9 +179,9 @@ class Shape:
         entry, base = self.of(last), self.trees.base.get(last)
         assert entry is not None
         if base is not None and self._reaches_top(base.parent, ring):
-            back = replace(entry, parent=base.parent, name=base.name)
+            back = entry._replace(parent=base.parent, name=base.name)
         else:
-            back = replace(entry, parent="")
+            back = entry._replace(parent="")
         self._set(last, back, self._is_theirs(last))
 
     def _reaches_top(self, key: str, but_through: Iterable[str]) -> bool:
@@ -200,7 +200,7 @@ class Shape:
         parent, name = place = entry.parent, entry.name
         if not parent and name.casefold() == OURS:
             # Fine in the directory it comes from, but at the top it would be our own.
-            self._set(key, replace(entry, name=self._conflict_name(entry)), self._is_theirs(key))
+            self._set(key, entry._replace(name=self._conflict_name(entry)), self._is_theirs(key))
             return
         trees, alone = self.trees, ((), (key,))
         if trees.local.at(parent, name) in alone and trees.remote.at(parent, name) in alone:
@@ -233,7 +233,7 @@ class Shape:
                     self._become(key, kept[identity])
             else:
                 kept[identity] = key
-                self._set(key, replace(entry, name=self._conflict_name(entry)), self._is_theirs(key))
+                self._set(key, entry._replace(name=self._conflict_name(entry)), self._is_theirs(key))
 
     def _identity(self, key: str) -> tuple[Kind, str]:
         """What makes two entries at one place the same thing: their kind and what they hold."""
@@ -255,7 +255,7 @@ class Shape:
         for inner in self.inside(loser):
             child = self.of(inner)
             if child is not None and child.parent == loser:
-                self._set(inner, replace(child, parent=winner), theirs and self._is_theirs(inner))
+                self._set(inner, child._replace(parent=winner), theirs and self._is_theirs(inner))
             self._next[inner] = None
 
     def _conflict_name(self, entry: Entry) -> str:

@@ -1,8 +1,9 @@
 """Entry and Tree: the one picture of a folder, of which there are three (base, local, remote)."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 from blake3 import blake3
 
@@ -15,8 +16,7 @@ class Kind(StrEnum):
     LINK = "link"
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What a file holds: BLAKE3 `hash` (64 hex digits), `size` in bytes, `mtime` in microseconds, `by` the device.
 
     Two contents with one hash are the same content, whatever the rest says.
@@ -28,8 +28,7 @@ class Content:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, directory or link. `content` of a file is None only in the local tree, while it has not been read yet."""
 
     key: str
@@ -76,91 +75,154 @@ def birth_key(parent: str, name: str, kind: Kind) -> str:
     return blake3(f"{kind}\0{parent}\0{name}".encode()).digest(16).hex()
 
 
+class AtRest(Protocol):
+    """Entries that are one and the same in several trees, held once for all of them. No two have one place."""
+
+    size: int
+    conflicts: int
+
+    @property
+    def rows(self) -> Mapping[str, object]:
+        """By key, always the same mapping; what they are is not the trees' affair."""
+
+    @property
+    def names(self) -> Mapping[str, Mapping[str, str]]:
+        """Parent to name to key, always the same mapping."""
+
+    def get(self, key: str, /) -> Entry | None: ...
+
+    def release(self, key: str, /) -> None:
+        """One of the trees is going to change this entry: each of them holds it by itself from now on (`Tree.hold`)."""
+
+
+class _NoneAtRest:
+    rows: Mapping[str, object] = {}
+    names: Mapping[str, Mapping[str, str]] = {}
+    size = conflicts = 0
+
+    def get(self, _: str) -> Entry | None:
+        return None
+
+    def release(self, _: str) -> None:
+        """Is never asked to."""
+
+
+class _Entries(dict[str, Entry]):
+    """With `[]`, what is at rest is found too, or None; all else is about what the tree holds by itself."""
+
+    __slots__ = ("_at_rest",)
+
+    def __init__(self, at_rest: AtRest) -> None:
+        self._at_rest = at_rest
+
+    def __missing__(self, key: str) -> Entry | None:
+        return self._at_rest.get(key)
+
+
 class Tree:
-    """Entries by key, with an index of children. Several entries may claim one place (a remote tree can be hurt so)."""
+    """Entries by key, with an index of children. Several entries may claim one place (a remote tree can be hurt so).
 
-    __slots__ = ("_children", "_entries", "conflicts", "get", "size")
+    What is `at_rest` is in the tree, too.
+    """
 
-    def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
-        self.size = 0
-        """Bytes in all files whose content is known."""
-        self.conflicts = 0
-        """How many are named like a conflict copy."""
+    __slots__ = ("_at_rest", "_children", "_conflicts", "_entries", "_names", "_rows", "_size", "get")
+
+    def __init__(self, at_rest: AtRest | None = None) -> None:
+        self._at_rest = at_rest = _NoneAtRest() if at_rest is None else at_rest
+        self._rows, self._names = at_rest.rows, at_rest.names
+        self._entries = _Entries(at_rest)
+        self._size = self._conflicts = 0
         # The entry of a key, or None. Not a method of ours: it is called several times for each key of each plan.
-        self.get: Callable[[str], Entry | None] = self._entries.get
+        self.get: Callable[[str], Entry | None] = self._entries.__getitem__
         # parent -> name -> the key there; several keys of one place are a dict, so that thousands of them stay cheap.
         self._children: dict[str, dict[str, str | dict[str, None]]] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self._rows)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return chain(self._entries, self._rows)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._entries
+        return key in self._entries or key in self._rows
 
-    def copy(self) -> "Tree":
-        """Another tree of the same entries."""
-        tree = Tree()
-        tree._entries.update(self._entries)
-        tree._children = {
-            parent: {name: dict(found) if isinstance(found, dict) else found for name, found in names.items()}
-            if any(isinstance(found, dict) for found in names.values())
-            else names.copy()
-            for parent, names in self._children.items()
-        }
-        tree.size, tree.conflicts = self.size, self.conflicts
-        return tree
+    @property
+    def held(self) -> Mapping[str, Entry]:
+        """What this tree holds by itself."""
+        return self._entries
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files whose content is known."""
+        return self._size + self._at_rest.size
+
+    @property
+    def conflicts(self) -> int:
+        """How many are named like a conflict copy."""
+        return self._conflicts + self._at_rest.conflicts
 
     def put(self, entry: Entry) -> None:
         """Add or replace the entry of this key."""
+        if entry.key in self._rows:
+            self._at_rest.release(entry.key)
+        self.hold(entry)
+
+    def hold(self, entry: Entry) -> None:
+        """Put an entry that is not at rest, or not any more."""
         before = self._entries.get(entry.key)
         if before is None or before.parent != entry.parent or before.name != entry.name:
             if before is not None:
                 self._unlink(before)
             self._link(entry)
         if before is not None and before.content is not None:
-            self.size -= before.content.size
+            self._size -= before.content.size
         if entry.content is not None:
-            self.size += entry.content.size
+            self._size += entry.content.size
         self._entries[entry.key] = entry
 
     def remove(self, key: str) -> Entry | None:
         """Take the entry out; its children stay, without a parent."""
+        if key in self._rows:
+            self._at_rest.release(key)
+        return self.let_go(key)
+
+    def let_go(self, key: str) -> Entry | None:
+        """Take out an entry that is not at rest, or is about to be."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._unlink(entry)
             if entry.content is not None:
-                self.size -= entry.content.size
+                self._size -= entry.content.size
         return entry
 
     def at(self, parent: str, name: str) -> tuple[str, ...]:
         """The keys of all entries that claim this place."""
-        names = self._children.get(parent)
-        found = names.get(name) if names else None
+        held, rest = self._children.get(parent), self._names.get(parent)
+        found, resting = held.get(name) if held else None, rest.get(name) if rest else None
+        keys = () if resting is None else (resting,)
         if found is None:
-            return ()
-        return (found,) if isinstance(found, str) else tuple(found)
+            return keys
+        return (found, *keys) if isinstance(found, str) else (*found, *keys)
+
+    def names(self, parent: str) -> Iterator[tuple[str, str]]:
+        """Name and key of all entries directly in this directory ("" is the top)."""
+        for name, found in self._children.get(parent, {}).items():
+            if isinstance(found, str):
+                yield name, found
+            else:
+                yield from ((name, key) for key in found)
+        yield from self._names.get(parent, {}).items()
 
     def children(self, parent: str) -> list[str]:
         """The keys of all entries directly in this directory ("" is the top)."""
-        keys: list[str] = []
-        names = self._children.get(parent)
-        for found in names.values() if names else ():
-            if isinstance(found, str):
-                keys.append(found)
-            else:
-                keys.extend(found)
-        return keys
+        return [key for _, key in self.names(parent)]
 
     def path(self, key: str) -> str | None:
         """Names from the top joined by "/"; None if a parent is missing or the parents form a cycle."""
         names: list[str] = []
         seen = set[str]()
         while key:
-            entry = self._entries.get(key)
+            entry = self.get(key)
             if entry is None or key in seen:
                 return None
             seen.add(key)
@@ -180,15 +242,23 @@ class Tree:
 
     def misplaced(self) -> list[Entry]:
         """Those that share their place, whose directory is not in the tree, and directories without a way to the top."""
-        entries, misplaced = self._entries, list[Entry]()
-        for parent, names in self._children.items():
-            lost = parent != "" and parent not in entries
-            for found in names.values():
-                if isinstance(found, dict):
-                    misplaced.extend(entries[key] for key in found)
-                elif lost or (entries[found].kind is Kind.DIR and self.path(found) is None):
-                    misplaced.append(entries[found])
-        return misplaced
+        return [entry for parent in {**self._children, **self._names} for entry in self._misplaced(parent)]
+
+    def _misplaced(self, parent: str) -> Iterator[Entry]:
+        """Of those in one directory."""
+        held, resting = self._children.get(parent, {}), self._names.get(parent, {})
+        if parent and parent not in self:
+            suspects = self.children(parent)
+        elif held:
+            suspects = []
+            for name, found in held.items():
+                if isinstance(found, dict) or name in resting:
+                    suspects.extend(self.at(parent, name))
+                elif self._entries[found].kind is Kind.DIR and self.path(found) is None:
+                    suspects.append(found)
+        else:
+            return
+        yield from (entry for key in suspects if (entry := self.get(key)) is not None)
 
     def below(self, key: str) -> list[str]:
         """Every key under a directory, parents before children. The tree must have no cycle here."""
@@ -202,12 +272,13 @@ class Tree:
         entry = self.remove(old)
         if entry is None:
             return
-        self.put(replace(entry, key=new))
+        self.put(entry._replace(key=new))
         for child in self.children(old):
-            self.put(replace(self._entries[child], parent=new))
+            if (inner := self.get(child)) is not None:
+                self.put(inner._replace(parent=new))
 
     def _link(self, entry: Entry) -> None:
-        self.conflicts += is_conflict_name(entry.name)
+        self._conflicts += is_conflict_name(entry.name)
         names = self._children.setdefault(entry.parent, {})
         found = names.setdefault(entry.name, entry.key)
         if isinstance(found, dict):
@@ -216,7 +287,7 @@ class Tree:
             names[entry.name] = {found: None, entry.key: None}
 
     def _unlink(self, entry: Entry) -> None:
-        self.conflicts -= is_conflict_name(entry.name)
+        self._conflicts -= is_conflict_name(entry.name)
         names = self._children[entry.parent]
         found = names[entry.name]
         if isinstance(found, dict):

@@ -22,6 +22,11 @@ KEPT_PAST = 100
 LOG_LIMIT = 2 * 1024 * 1024
 """Bytes of SQLite's log above which a quiet moment is used to empty it."""
 _KINDS = {str(kind): kind for kind in Kind}
+# On both sides as agreed, and so on this disk.
+_AT_REST = """(b.same AND b.version = r.version AND NOT r.dead AND r.kind = 'file' AND r.hash IS NOT NULL AND r.by IS NOT NULL
+    AND b.stat_kind = 'file' AND b.stat_size = r.size AND b.stat_exec = r.exec)"""
+_RESTING = """r.key, r.version, r.placed, r.mine, r.parent, r.name, r.hash, r.size, r.mtime, r.by, r.exec,
+    b.stat_mtime, b.stat_ctime, b.stat_inode"""
 
 
 class RemoteRow(NamedTuple):
@@ -33,6 +38,11 @@ class RemoteRow(NamedTuple):
     placed: int
     mine: bool
     entry: Entry | None
+
+
+RestingRow = tuple[bytes, int, int, int, bytes, str, bytes, int, int, str, int, int, int, int]
+"""A file that is at rest (see `_AT_REST`): key, version, placed, mine, parent, name, hash, size, mtime, by, exec, and the mtime,
+ctime and inode of its stat."""
 
 
 class BaseRow(NamedTuple):
@@ -216,16 +226,23 @@ class Database:
     def meta(self) -> dict[str, str]:
         return dict(self._rows("SELECT name, value FROM meta"))
 
+    def files_at_rest(self) -> Iterator[RestingRow]:
+        """Neither `remote` nor `base` gives these."""
+        return self._rows(f"SELECT {_RESTING} FROM remote r JOIN base b ON b.key = r.key WHERE {_AT_REST}")
+
     def remote(self) -> Iterator[RemoteRow]:
-        for row in self._rows("SELECT * FROM remote"):
+        """What is not a file at rest."""
+        sql = f"SELECT r.* FROM remote r LEFT JOIN base b ON b.key = r.key WHERE {_AT_REST} IS NOT TRUE"
+        for row in self._rows(sql):
             _, version, dead, placed, mine = row[:5]
             key = row[0].hex()
             entry = _entry(key, row[5:]) if row[7] is not None else None
             yield RemoteRow(key, version, bool(dead), placed, bool(mine), entry)
 
     def base(self, remote: Callable[[str], Entry | None]) -> Iterator[BaseRow]:
-        """`remote` gives the living remote entries; equal ones are shared, not made twice."""
-        for row in self._rows("SELECT * FROM base"):
+        """What is not a file at rest. `remote` gives the living remote entries; equal ones are shared, not made twice."""
+        sql = f"SELECT b.* FROM base b LEFT JOIN remote r ON r.key = b.key WHERE {_AT_REST} IS NOT TRUE"
+        for row in self._rows(sql):
             key, version, same = row[0].hex(), row[1], bool(row[2])
             entry = remote(key) if same else _entry(key, row[3:12])
             if entry is None:

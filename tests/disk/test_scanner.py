@@ -2,7 +2,6 @@
 
 import errno
 import itertools
-from dataclasses import replace
 
 import pytest
 
@@ -30,8 +29,8 @@ class Folder:
     def read(self) -> None:
         """All that is to be read."""
         for key in list(self.scanner.unread):
-            entry, stat = self.scanner.tree.get(key), self.scanner.stats[key]
-            self.scanner.done(replace(entry, content=Content("00" * 32, stat.size, 0, "pc")), stat)
+            entry, stat = self.scanner.tree.get(key), self.scanner.stats.get(key)
+            self.scanner.done(entry._replace(content=Content("00" * 32, stat.size, 0, "pc")), stat)
 
     def _choose_key(self, parent: str, name: str, kind: Kind) -> str:
         return f"{kind} {next(_numbers)}"
@@ -243,8 +242,8 @@ def test_entries_that_a_crash_left_at_one_place_are_each_recognized_where_they_a
     folder.look_everywhere()
     a, b, x, y = (folder.key(path) for path in ("a", "b", "x", "x/y"))
     tree = folder.scanner.tree
-    tree.put(replace(tree.get(b), name="a"))
-    tree.put(replace(tree.get(x), parent=y))
+    tree.put(tree.get(b)._replace(name="a"))
+    tree.put(tree.get(x)._replace(parent=y))
     again = Scanner(folder.disk, tree, folder.scanner.ignored, folder._choose_key)
     again.stats = folder.scanner.stats
     again.look((), ("",))

@@ -21,9 +21,9 @@ contents = st.builds(
     Content, st.sampled_from(["ab" * 32, "cd" * 32]), st.integers(0, 99), st.integers(0, 99), st.just("x")
 )
 entries = st.one_of(
-    st.builds(Entry, st.just(KEY), st.just(PARENT), names, st.just(Kind.FILE), contents, st.booleans()),
-    st.builds(Entry, st.just(KEY), st.just(""), names, st.just(Kind.DIR)),
-    st.builds(Entry, st.just(KEY), st.just(PARENT), names, st.just(Kind.LINK), target=names),
+    st.builds(lambda *facets: Entry(KEY, PARENT, *facets), names, st.just(Kind.FILE), contents, st.booleans()),
+    st.builds(lambda name: Entry(KEY, "", name, Kind.DIR), names),
+    st.builds(lambda name, target: Entry(KEY, PARENT, name, Kind.LINK, target=target), names, names),
 ).filter(lambda entry: entry.name not in (".", "..", ".ssyncd"))
 
 

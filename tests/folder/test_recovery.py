@@ -28,7 +28,7 @@ def test_what_was_moved_aside_comes_back_although_another_has_its_place() -> Non
     disk, record = make()
     disk.user.write("a", b"one")
     known(disk, record, KEY, "a")
-    disk.park("a", KEY, record.stats[KEY])
+    disk.park("a", KEY, record.stats.get(KEY))
     disk.user.write("a", b"two")
     disk.restart()
     recover(disk, record)
@@ -39,7 +39,7 @@ def test_what_was_moved_aside_goes_back_to_its_place() -> None:
     disk, record = make()
     disk.user.write("a", b"one")
     known(disk, record, KEY, "a")
-    disk.park("a", KEY, record.stats[KEY])
+    disk.park("a", KEY, record.stats.get(KEY))
     disk.restart()
     recover(disk, record)
     assert disk.user.tree() == {"a": b"one"}

@@ -4,7 +4,6 @@ An action is (verb, machine, one, two); what it acts on is chosen by the numbers
 """
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 from ssyncd.planner.tree import Content, Entry, Kind, Tree
@@ -89,7 +88,7 @@ class World:
         content = self._token(machine, number)
         self._forgive(machine, entry.key)
         machine.unread[entry.key] = content
-        machine.local_put(replace(entry, content=None))
+        machine.local_put(entry._replace(content=None))
 
     def write(self, machine: Machine, one: int, two: int) -> None:
         place = self._place(machine, one, two)
@@ -129,7 +128,7 @@ class World:
             or parent in machine.local.below(entry.key)
         ):
             return
-        machine.local_put(replace(entry, parent=parent, name=name))
+        machine.local_put(entry._replace(parent=parent, name=name))
 
     def swap(self, machine: Machine, one: int, two: int) -> None:
         """Two entries change places; or, one inside the other, they turn inside out."""
@@ -140,18 +139,18 @@ class World:
             if second.kind is not Kind.DIR or machine.local.at(second.key, second.name):
                 return
             machine.local.remove(first.key)
-            machine.local_put(replace(second, parent=first.parent, name=first.name))
-            machine.local_put(replace(first, parent=second.key, name=second.name))
+            machine.local_put(second._replace(parent=first.parent, name=first.name))
+            machine.local_put(first._replace(parent=second.key, name=second.name))
         elif first.key not in machine.local.below(second.key):
             machine.local.remove(first.key)
-            machine.local_put(replace(second, parent=first.parent, name=first.name))
-            machine.local_put(replace(first, parent=second.parent, name=second.name))
+            machine.local_put(second._replace(parent=first.parent, name=first.name))
+            machine.local_put(first._replace(parent=second.parent, name=second.name))
         machine.touched.update((*machine.local, *machine.remote))
 
     def switch_exec(self, machine: Machine, one: int, _: int) -> None:
         entry = self._pick(machine, one)
         if entry is not None and entry.kind is Kind.FILE:
-            machine.local_put(replace(entry, exec=not entry.exec))
+            machine.local_put(entry._replace(exec=not entry.exec))
 
     def change_type(self, machine: Machine, one: int, two: int) -> None:
         entry = self._pick(machine, one)
@@ -204,7 +203,7 @@ class World:
             self.server.accept(Change("writer", entry.key, version, entry, None))
         else:
             dirs = ["", *sorted(self.server.dirs)]
-            after = replace(entry, parent=dirs[two % len(dirs)], name=NAMES[(one + two) % 4])
+            after = entry._replace(parent=dirs[two % len(dirs)], name=NAMES[(one + two) % 4])
             self.server.accept(Change("writer", entry.key, version, entry, after))
 
     # What must hold in the end.

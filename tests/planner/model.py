@@ -5,7 +5,7 @@ wins, and a delete of an old version is refused (design section 4, "A write that
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from ssyncd.planner.names import conflict_name
@@ -88,10 +88,10 @@ def merge_members(now: Entry | None, before: Entry | None, after: Entry) -> Entr
     if now is None or before is None:
         return after
     if not before.same_content(after):
-        now = replace(now, content=after.content, target=after.target)
+        now = now._replace(content=after.content, target=after.target)
     for member in ("parent", "name", "exec"):
         if getattr(before, member) != getattr(after, member):
-            now = replace(now, **{member: getattr(after, member)})
+            now = now._replace(**{member: getattr(after, member)})
     return now
 
 
@@ -168,7 +168,7 @@ class Machine:
         for key, content in self.unread.items():
             entry = self.local.get(key)
             assert entry is not None
-            self.local.put(replace(entry, content=content))
+            self.local.put(entry._replace(content=content))
             self.touched.add(key)
         self.unread.clear()
         return found
@@ -225,10 +225,10 @@ class Machine:
         name = entry.name
         while self.local.at(parent, name):
             name += "'"
-        self.local_put(replace(self._now(key, entry), parent=parent, name=name))
+        self.local_put(self._now(key, entry)._replace(parent=parent, name=name))
 
     def _now(self, key: str, entry: Entry) -> Entry:
-        return replace(entry, content=None) if key in self.unread else entry
+        return entry._replace(content=None) if key in self.unread else entry
 
     def _do(self, step: Step) -> None:
         key = step.entry.key if isinstance(step, Make | Replace | Conflict) else getattr(step, "key", "")
@@ -248,7 +248,7 @@ class Machine:
             case Conflict(entry, copy):
                 ours = self._mine(entry.key)
                 self._need_free(ours.parent, copy)
-                self.local_put(replace(ours, key=self.free_key(ours.parent, copy, ours.kind), name=copy))
+                self.local_put(ours._replace(key=self.free_key(ours.parent, copy, ours.kind), name=copy))
                 if self.fail is not None and self.fail.random() < 0.3:
                     self.touched.add(entry.key)
                     return
@@ -259,7 +259,7 @@ class Machine:
                 self.aside[key] = self._mine(key)
                 self.local.remove(key)
             case SetExec(key, exec):
-                self.local_put(replace(self._mine(key), exec=exec))
+                self.local_put(self._mine(key)._replace(exec=exec))
             case Remove(key):
                 self._mine(key)
                 self._need(not self.local.children(key), "it is not empty")
@@ -312,7 +312,7 @@ class Machine:
         self._need_free(parent, name)
         self._need(not self._below(parent, key), "a directory into itself")
         self.aside.pop(key, None)
-        self.local_put(replace(self._now(key, entry), parent=parent, name=name))
+        self.local_put(self._now(key, entry)._replace(parent=parent, name=name))
 
     def _based(self, key: str, before: Entry | None) -> None:
         after = base_after(self.base.get(key), before, self.local.get(key), self.remote.get(key))
@@ -413,7 +413,7 @@ class Machine:
         parent = theirs.parent if self._reachable(theirs.parent) else ""
         when, by = (theirs.content.mtime, theirs.content.by) if theirs.content is not None else (None, self.name)
         name = conflict_name(theirs.name, when, by, lambda name: bool(self.local.at(parent, name)))
-        self.local_put(replace(theirs, key=self.free_key(parent, name, theirs.kind), parent=parent, name=name))
+        self.local_put(theirs._replace(key=self.free_key(parent, name, theirs.kind), parent=parent, name=name))
 
     def crash(self) -> None:
         """What is on its way to the server is lost, and what we know of it; the trees and what the server has said stay."""

@@ -63,10 +63,46 @@ def test_an_overtaken_link_keeps_its_target(path: Path) -> None:
 
 def test_a_base_row_that_is_the_remote_one_shares_its_entry(path: Path) -> None:
     database = Database(path)
-    database.write(Writes(remote=remote_rows(), base={FILE: BaseRow(ENTRIES[FILE], STAT, 3, same=True)}))
+    database.write(Writes(remote=remote_rows(), base={LINK: BaseRow(ENTRIES[LINK], None, 3, same=True)}))
     remote = {row.key: row.entry for row in database.remote() if row.entry is not None}
     (row,) = database.base(remote.get)
-    assert row.entry is remote[FILE]
+    assert row.entry is remote[LINK]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("base", "at_rest"),
+    [
+        (BaseRow(ENTRIES[FILE], STAT, 3, same=True), True),
+        (BaseRow(ENTRIES[FILE], STAT, 3), False),
+        (BaseRow(ENTRIES[FILE], STAT, 2, same=True), False),
+        (BaseRow(ENTRIES[FILE], None, 3, same=True), False),
+        (BaseRow(ENTRIES[FILE], STAT._replace(size=6), 3, same=True), False),
+        (BaseRow(ENTRIES[FILE], STAT._replace(exec=False), 3, same=True), False),
+        (BaseRow(ENTRIES[FILE], STAT._replace(kind="link"), 3, same=True), False),
+        (BaseRow(ENTRIES[DIRECTORY], STAT._replace(kind="dir"), 3, same=True), False),
+    ],
+)
+def test_a_file_that_is_everywhere_as_agreed_is_at_rest_and_nothing_else(
+    path: Path, base: BaseRow, at_rest: bool
+) -> None:
+    key, database = base.entry.key, Database(path)
+    database.write(Writes(remote=remote_rows(), base={key: base}))
+    resting = (bytes.fromhex(FILE), 3, 1, 1, bytes.fromhex(DIRECTORY), "line\nbreak", bytes.fromhex(CONTENT.hash))
+    resting += (CONTENT.size, CONTENT.mtime, CONTENT.by, 1, STAT.mtime, STAT.ctime, STAT.inode)
+    others = ENTRIES.keys() - ({FILE} if at_rest else set())
+    assert list(database.files_at_rest()) == [resting] * at_rest
+    assert {row.key for row in database.remote()} == others
+    assert list(database.base(ENTRIES.get)) == [base] * (not at_rest)
+    database.close()
+
+
+def test_the_dead_do_not_rest(path: Path) -> None:
+    database = Database(path)
+    dead = remote_rows()[FILE]._replace(dead=True)
+    database.write(Writes(remote={FILE: dead}, base={FILE: BaseRow(ENTRIES[FILE], STAT, 3, same=True)}))
+    assert list(database.files_at_rest()) == []
+    assert list(database.remote()) == [dead]
     database.close()
 
 

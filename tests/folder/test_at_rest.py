@@ -1,0 +1,173 @@
+"""Whether files rest or not makes no difference to anybody: one record lets them, another never does."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssyncd.disk.base import Stat
+from ssyncd.errors import StateCorruptError
+from ssyncd.folder.at_rest import FilesAtRest
+from ssyncd.folder.entries import to_data
+from ssyncd.folder.record import Record
+from ssyncd.planner.tree import Content, Entry, Kind
+from ssyncd.protocol.ghosts import Ghost
+from ssyncd.state.database import Database
+
+KEYS = [f"{number:032x}" for number in range(1, 7)]
+PARENTS = ["", KEYS[0], KEYS[1], "f" * 32]
+NAMES = ["a", "b", "ä (conflict 2026-01-02 03.04.05 pc)", "ä (conflict 2026-01-02 03.04.05 pc).txt"]
+RESTING = (b"k" * 16, 1, 1, 0, b"", "name", b"h" * 32, 5, 6, "pc", 0, 7, 8, 9)
+
+
+class Awake(Record):
+    """Holds everything by itself."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        for key in list(self._at_rest.rows):
+            self._at_rest.release(key)
+
+    def _let_rest(self, key: str) -> None:
+        pass
+
+
+class Pair:
+    def __init__(self) -> None:
+        self.records: list[Record] = [Record(Database(":memory:")), Awake(Database(":memory:"))]
+        self.version = 0
+
+    def agree(self, entry: Entry, stat: Stat) -> None:
+        self.remote(entry.key, entry)
+        for record in self.records:
+            record.local.put(entry)
+            record.stats[entry.key] = stat
+            record.agree(entry.key)
+
+    def remote(self, key: str, entry: Entry | None) -> None:
+        self.version += 1
+        for record in self.records:
+            record.put(key, Ghost(self.version, to_data(entry) if entry is not None else None))
+
+    def mine(self, key: str) -> None:
+        for record in self.records:
+            record.place_is_mine(key)
+
+    def local(self, entry: Entry, stat: Stat) -> None:
+        for record in self.records:
+            record.stats[entry.key] = stat
+            record.local.put(entry._replace(content=None))
+            record.looked([entry.key])
+
+    def gone(self, key: str) -> None:
+        for record in self.records:
+            record.local.remove(key)
+            record.stats.pop(key)
+
+    def drop(self, key: str) -> None:
+        for record in self.records:
+            record.drop_base(key)
+
+    def commit(self) -> None:
+        for record in self.records:
+            record.commit()
+
+    def reopen(self) -> None:
+        self.commit()
+        self.records = [type(record)(record.database) for record in self.records]
+
+    def compare(self) -> None:
+        one, two = map(seen, self.records)
+        assert one == two
+
+
+def seen(record: Record) -> dict[str, Any]:
+    """All that anybody can ask of it."""
+    trees = {"base": record.base, "local": record.local, "remote": record.remote}
+    found: dict[str, Any] = {"unsettled": set(record.unsettled(KEYS)), "keys": set(record.keys())}
+    for name, tree in trees.items():
+        found[name] = {key: tree.get(key) for key in tree}
+        found[name, "facts"] = len(tree), tree.size, tree.conflicts, [key in tree for key in KEYS]
+        found[name, "paths"] = [tree.path(key) for key in KEYS]
+        found[name, "misplaced"] = {entry.key for entry in tree.misplaced()}
+        for parent in PARENTS:
+            found[name, "in", parent] = sorted(tree.children(parent)), sorted(tree.names(parent))
+            found[name, "at", parent] = [sorted(tree.at(parent, place)) for place in NAMES]
+    for key in KEYS:
+        facts = record.stats.get(key), record.ghosts.get(key), record.version(key), record.base_version(key)
+        found["of", key] = *facts, record.get(key), record.placed(key), record.tomb(key)
+    return found
+
+
+contents = st.builds(Content, st.sampled_from(["ab" * 32, "cd" * 32]), st.just(3), st.integers(0, 9), st.just("pc"))
+files = st.builds(
+    Entry,
+    st.sampled_from(KEYS[2:]),
+    st.sampled_from(PARENTS),
+    st.sampled_from(NAMES),
+    st.just(Kind.FILE),
+    contents,
+    st.booleans(),
+    st.just(""),
+)
+directories = st.builds(
+    lambda key, parent, name: Entry(key, parent, name, Kind.DIR),
+    st.sampled_from(KEYS[:2]),
+    st.sampled_from(PARENTS),
+    st.sampled_from(NAMES),
+)
+entries = files | directories
+
+
+def stat_of(entry: Entry, number: int) -> Stat:
+    return Stat(entry.kind.value, 3, number, number + 1, number % 3, entry.exec)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("agree"), entries, st.integers(0, 9)),
+    st.tuples(st.just("local"), files, st.integers(0, 9)),
+    st.tuples(st.just("remote"), entries),
+    st.tuples(st.sampled_from(["dead", "mine", "gone", "drop"]), st.sampled_from(KEYS)),
+    st.tuples(st.sampled_from(["commit", "reopen"])),
+)
+
+
+@given(st.lists(STEPS, max_size=25))
+def test_whether_files_rest_makes_no_difference(steps: list[tuple[Any, ...]]) -> None:
+    pair = Pair()
+    for what, *arguments in steps:
+        if what in ("agree", "local"):
+            entry, number = arguments
+            getattr(pair, what)(entry, stat_of(entry, number))
+        elif what == "remote":
+            pair.remote(arguments[0].key, arguments[0])
+        elif what == "dead":
+            pair.remote(arguments[0], None)
+        else:
+            getattr(pair, what)(*arguments)
+        pair.compare()
+    pair.reopen()
+    pair.compare()
+
+
+def test_an_agreed_file_rests_when_that_is_written_and_stirs_when_it_changes() -> None:
+    pair, entry = Pair(), Entry(KEYS[2], "", "a", Kind.FILE, Content("ab" * 32, 3, 4, "pc"))
+    pair.agree(entry, stat_of(entry, 1))
+    record = pair.records[0]
+    assert entry.key in record.local.held
+    pair.commit()
+    assert entry.key not in record.local.held
+    assert list(record.local) == [entry.key]
+    pair.remote(entry.key, entry._replace(name="b"))
+    assert entry.key in record.local.held
+
+
+MUST = [column for column, value in enumerate(RESTING) if value not in (0, "pc")]
+
+
+@pytest.mark.parametrize("column", MUST)
+def test_a_row_that_cannot_be_is_damage(column: int) -> None:
+    rows = [(*RESTING[:column], None, *RESTING[column + 1 :])]
+    with pytest.raises(StateCorruptError):
+        list(FilesAtRest(lambda *_: None).load(rows))
