@@ -61,13 +61,18 @@ class Pleas:
     def missed(self, job: Job, error: Exception) -> str:
         """A job failed: what to tell of it. If it is for the server's chunks, a plea is to be made."""
         asks = self._settings.direction is Direction.BOTH
-        if asks and isinstance(job, FetchJob) and isinstance(error, ContentError):
+        if asks and isinstance(job, FetchJob) and isinstance(error, ContentError) and self._is_wanted(job):
             self._wanting.setdefault(job.content.hash, set()).add(job.key)
             self._to_make[job.content.hash] = None
             return f"{error}; the machines that have it are asked for it"
         if isinstance(job, UploadJob):
             self._not_sent(job)
         return error.reason if isinstance(error, DiskError) else str(error)
+
+    def _is_wanted(self, job: FetchJob) -> bool:
+        """Whether the server has, or had when we overtook it, this content for somebody: it may have gone meanwhile."""
+        overtaken = (row.entry for row in self._record.overtaken.values())
+        return job.content.hash in map(_hash, (self._record.remote.get(job.key), *overtaken))
 
     def arrived(self, hash: str) -> None:
         """All chunks of a content could be had."""
@@ -86,6 +91,7 @@ class Pleas:
     def changed(self, hash: str) -> Iterable[str]:
         """A plea was made, or removed: the keys that may try again."""
         if hash in self._record.pleas:
+            self._end_unwanted([hash])
             self.found(hash)
             return ()
         self._due.pop(hash, None)
@@ -98,15 +104,20 @@ class Pleas:
             self._due[hash] = self._answers.get(hash, (0, 0.0))[1]
 
     def caught_up(self) -> None:
-        """Remove our own of which nothing wants the content any more."""
-        ours = {hash for hash, by in self._record.pleas.items() if by == self._settings.device} - self._wanting.keys()
-        if ours:
-            remote = self._record.remote
-            wanted = [remote.get(key) for key in remote] + [row.entry for row in self._record.overtaken.values()]
-            self._over.update(dict.fromkeys(ours.difference(map(_hash, wanted))))
+        """What stands is known."""
+        self._end_unwanted(self._record.pleas)
         self._due.clear()
         for hash in self._record.pleas:
             self.found(hash)
+
+    def _end_unwanted(self, hashes: Iterable[str]) -> None:
+        """Remove our own of which nothing wants the content any more: not at a restart, or while the plea was on its way."""
+        record, device = self._record, self._settings.device
+        ours = {hash for hash in hashes if record.pleas[hash] == device} - self._wanting.keys()
+        if ours:
+            wanted = [record.remote.get(key) for key in record.remote]
+            wanted += [row.entry for row in record.overtaken.values()]
+            self._over.update(dict.fromkeys(sorted(ours.difference(map(_hash, wanted)))))
 
     def sent(self, job: UploadJob) -> None:
         """The server has all chunks of this content."""

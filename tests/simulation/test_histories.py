@@ -72,9 +72,26 @@ EXCHANGED = Script(
     ),
 )
 """Two files change places, and a power cut takes that back when the server has one half of it: both are kept."""
+UNWANTED = Script(
+    989001055,
+    2,
+    True,
+    ("spoil", "cut", "late", "kill"),
+    (
+        ("user0", 1, 3332, 954),
+        ("user15", 1, 2009, 2031),
+        ("all", 1, 554, 2087),
+        ("all", 0, 2544, 820),
+        ("spoil", 0, 2225, 3612),
+        ("receive", 1, 1861, 2549),
+        ("work", 1, 163, 1436),
+        ("user12", 0, 2962, 1697),
+    ),
+)
+"""A fetch of spoiled chunks fails when the file is deleted already: nobody is asked for them any more."""
 
 
-@pytest.mark.parametrize("script", [UNTOLD, EXCHANGED], ids=["untold", "exchanged"])
+@pytest.mark.parametrize("script", [UNTOLD, EXCHANGED, UNWANTED], ids=["untold", "exchanged", "unwanted"])
 def test_histories_that_ended_badly_once_end_well(script: Script) -> None:
     assert not run(script).failure
 
