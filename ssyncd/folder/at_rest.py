@@ -12,7 +12,7 @@ from ssyncd.disk.base import Stat
 from ssyncd.errors import StateCorruptError
 from ssyncd.planner.names import is_conflict_name
 from ssyncd.planner.tree import Content, Entry, Kind
-from ssyncd.state.database import RemoteRow, RestingRow
+from ssyncd.state.rows import RemoteRow, RestingRow
 
 T = TypeVar("T")
 
@@ -46,12 +46,11 @@ class FilesAtRest:
 
     def _load(self, rows: Iterable[RestingRow]) -> Iterator[tuple[str, int]]:
         parents: dict[bytes, tuple[int, dict[str, str]]] = {}
-        for raw, version, placed, mine, above, name, hash, size, mtime, by, exec, *stat in rows:
+        for key, version, placed, mine, above, name, hash, size, mtime, by, exec, *stat in rows:
             if above not in parents:
                 parent = above.hex()
                 parents[above] = self._number(parent), self.names.setdefault(parent, {})
             number, names = parents[above]
-            key = raw.hex()
             row = _ROW.pack(exec, mine, number, self._number(by), version, placed, size, mtime, *stat, hash)
             self.rows[key] = row + name.encode()
             if names.setdefault(name, key) is key:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ssyncd.protocol.ghosts import Sent
-from ssyncd.state.database import SentRow
+from ssyncd.state.rows import SentRow
 
 
 class Ledger:

@@ -8,7 +8,7 @@ from ssyncd.folder.apply import Applier
 from ssyncd.planner.names import conflict_name
 from ssyncd.planner.tree import Kind
 from ssyncd.protocol.events import VersionArrived
-from ssyncd.state.database import OvertakenRow
+from ssyncd.state.rows import OvertakenRow
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Placed, Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
 from ssyncd.protocol.ghosts import Ghost
-from ssyncd.state.database import BaseRow, Database, OvertakenRow, RemoteRow, Writes
+from ssyncd.state.database import Database
+from ssyncd.state.rows import BaseRow, OvertakenRow, RemoteRow, Writes
 
 NOWHERE = Placed(0, False)
 PLEA = "plea "
@@ -59,19 +60,13 @@ class Record:
         for key, mtime in self._at_rest.load(self.database.files_at_rest()):
             if abs(seen - mtime) <= SURE:
                 self.young.add(key)
-        for row in self.database.remote():
-            self.ghosts[row.key] = row
-            if row.entry is not None and not row.dead:
-                self.remote.put(row.entry)
-        for base in self.database.base(self.remote.get):
-            key = base.entry.key
-            self.base.put(base.entry)
-            self.local.put(_as_it_was(base))
-            self._versions[key] = base.version
-            if base.stat is not None:
-                self.stats[key] = base.stat
-                if abs(seen - (base.stat.ctime if base.stat.kind == "dir" else base.stat.mtime)) <= SURE:
-                    self.young.add(key)
+        for ghost, base in self.database.entries():
+            if ghost is not None:
+                self.ghosts[ghost.key] = ghost
+                if ghost.entry is not None and not ghost.dead:
+                    self.remote.put(ghost.entry)
+            if base is not None:
+                self._load_base(base, seen)
         for name, value in self.meta.items():
             if name.startswith(PLEA):
                 version, _, by = value.partition(" ")
@@ -80,6 +75,16 @@ class Record:
                 self.ghosts[hash] = RemoteRow(hash, int(version), True, 0, False, None)
         for lost in self.database.overtaken():
             self.overtaken[lost.entry.key, lost.version] = lost
+
+    def _load_base(self, base: BaseRow, seen: int) -> None:
+        key, stat = base.entry.key, base.stat
+        self.base.put(base.entry)
+        self.local.put(_as_it_was(base))
+        self._versions[key] = base.version
+        if stat is not None:
+            self.stats[key] = stat
+            if abs(seen - (stat.ctime if stat.kind == "dir" else stat.mtime)) <= SURE:
+                self.young.add(key)
 
     def trees(self) -> Trees:
         return Trees(self.base, self.local, self.remote, self.placed, self.tomb)

@@ -13,7 +13,7 @@ from ssyncd.folder.record import Record
 from ssyncd.planner.tree import Entry, Kind
 from ssyncd.protocol.events import Updated
 from ssyncd.protocol.ghosts import Ghost, Sent
-from ssyncd.state.database import OvertakenRow
+from ssyncd.state.rows import OvertakenRow
 
 log = logging.getLogger(__name__)
 

@@ -2,86 +2,52 @@
 
 import os
 import sqlite3
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ssyncd.disk.base import Stat
 from ssyncd.errors import StateCorruptError, StateError, StateNewerError
-from ssyncd.planner.tree import Content, Entry, Kind
+from ssyncd.planner.tree import Kind
+from ssyncd.state import rows
+from ssyncd.state.rows import (
+    BASE,
+    REMOTE,
+    BaseRow,
+    OvertakenRow,
+    RemoteRow,
+    RestingRow,
+    SentRow,
+    Writes,
+    facets,
+    of_base,
+    of_remote,
+    place,
+)
 
-VERSION = 2
-"""PRAGMA user_version of the schema; each only added tables to the one before."""
+VERSION = 3
+"""PRAGMA user_version of the schema."""
 
 KEPT_PAST = 100
 """Versions of an object whose content's hash is kept."""
 LOG_LIMIT = 2 * 1024 * 1024
 """Bytes of SQLite's log above which a quiet moment is used to empty it."""
-_KINDS = {str(kind): kind for kind in Kind}
-# On both sides as agreed, and so on this disk.
-_AT_REST = """(b.same AND b.version = r.version AND NOT r.dead AND r.kind = 'file' AND r.hash IS NOT NULL AND r.by IS NOT NULL
-    AND b.stat_kind = 'file' AND b.stat_size = r.size AND b.stat_exec = r.exec)"""
-_RESTING = """r.key, r.version, r.placed, r.mine, r.parent, r.name, r.hash, r.size, r.mtime, r.by, r.exec,
-    b.stat_mtime, b.stat_ctime, b.stat_inode"""
+AT_REST = """(same AND base_version = version AND NOT dead AND kind = 'file' AND hash IS NOT NULL AND by IS NOT NULL
+    AND stat_kind = 'file' AND stat_size = size AND stat_exec = exec)"""
+"""Of a file that is on both sides as agreed, and so on this disk."""
+_RESTING = (
+    """id, key, version, placed, mine, parent, name, hash, size, mtime, by, exec, stat_mtime, stat_ctime, stat_inode"""
+)
 
 
-class RemoteRow(NamedTuple):
-    """A ghost. `entry` of a dead one is its last; None where we never knew it."""
-
-    key: str
-    version: int
-    dead: bool
-    placed: int
-    mine: bool
-    entry: Entry | None
+def _upsert(names: Sequence[str]) -> str:
+    """An INSERT of rows that replaces just these columns of one that is there."""
+    marks, now = ",".join("?" * (len(names) + 2)), ",".join(f"{name}=excluded.{name}" for name in names)
+    return f"INSERT INTO entries (id,key,{','.join(names)}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {now}"
 
 
-RestingRow = tuple[bytes, int, int, int, bytes, str, bytes, int, int, str, int, int, int, int]
-"""A file that is at rest (see `_AT_REST`): key, version, placed, mine, parent, name, hash, size, mtime, by, exec, and the mtime,
-ctime and inode of its stat."""
-
-
-class BaseRow(NamedTuple):
-    """`same`: the entry is the one in the remote row; `stat` None: agreed, but not on this disk in this form; `version`: the
-    server's, when its content was agreed on."""
-
-    entry: Entry
-    stat: Stat | None
-    version: int = 0
-    same: bool = False
-
-
-class SentRow(NamedTuple):
-    ccid: str
-    key: str
-    source: int | None
-
-
-class OvertakenRow(NamedTuple):
-    """Content that our change replaced without having seen it; `entry` as it was in that version."""
-
-    version: int
-    entry: Entry
-
-
-@dataclass(slots=True)
-class Writes:
-    """What one transaction writes; None or False removes."""
-
-    meta: dict[str, str | None] = field(default_factory=dict)
-    remote: dict[str, RemoteRow | None] = field(default_factory=dict)
-    base: dict[str, BaseRow | None] = field(default_factory=dict)
-    sent: dict[str, SentRow | None] = field(default_factory=dict)
-    overtaken: dict[tuple[str, int], OvertakenRow | None] = field(default_factory=dict)
-    chunks: dict[str, bytes | None] = field(default_factory=dict)
-    past: dict[tuple[str, int], str] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return any((self.meta, self.remote, self.base, self.sent, self.overtaken, self.chunks, self.past))
+_WRITE_REMOTE, _WRITE_BASE, _WRITE_BOTH = _upsert(REMOTE), _upsert(BASE), _upsert((*REMOTE, *BASE))
 
 
 @contextmanager
@@ -120,6 +86,9 @@ class Database:
         self.path = path
         self._failed = False
         self._grown = False
+        # Of every row; the rows are read once, and who writes before that reads these first.
+        self._ids: dict[str, int] = {}
+        self._unread = {"at rest", "the others"}
         with _mapped(path):
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
@@ -137,12 +106,16 @@ class Database:
                 f"{self.path}: written by a newer ssyncd (schema {version}, this one knows {VERSION})"
             )
         if version < VERSION:
-            self._db.executescript("BEGIN;" + files("ssyncd.state").joinpath("schema.sql").read_text())
+            scripts = ["schema.sql", *["from_2.sql"] * (version > 0)]
+            self._db.executescript(
+                "BEGIN;" + "".join(files("ssyncd.state").joinpath(name).read_text() for name in scripts)
+            )
             self._db.execute(f"PRAGMA user_version={VERSION}")
             self._db.execute("COMMIT")
         # Asked twice, because a page that cannot be read for a moment is told as one that is damaged.
         if version and self._problem() and (problem := self._problem()):
             raise StateCorruptError(f"{self.path}: {problem}")
+        self._last: int = self._db.execute("SELECT coalesce(max(id), 0) FROM entries").fetchone()[0]
 
     def _problem(self) -> str:
         """ "" if the file is whole."""
@@ -185,16 +158,34 @@ class Database:
 
     def _write_all(self, writes: Writes) -> None:
         self._write("meta", "name", writes.meta.items(), lambda name, value: (name, value))
-        self._write("remote", "key", _raw_keys(writes.remote), lambda key, row: (key, *_remote_columns(row)))
-        self._write("base", "key", _raw_keys(writes.base), lambda key, row: (key, *_base_columns(row)))
+        self._write_entries(writes.remote, writes.base)
         self._write("sent", "ccid", writes.sent.items(), lambda ccid, r: (ccid, bytes.fromhex(r.key), r.source))
         self._write("chunks", "hash", _raw_keys(writes.chunks), lambda key, rows: (key, rows))
         for (key, version), row in writes.overtaken.items():
             self._db.execute("DELETE FROM overtaken WHERE key=? AND version=?", (bytes.fromhex(key), version))
             if row is not None:
-                columns = (bytes.fromhex(key), version, *_place(row.entry), *_facets(row.entry))
+                columns = (bytes.fromhex(key), version, *place(row.entry), *facets(row.entry))
                 self._db.execute(f"INSERT INTO overtaken VALUES ({_marks(columns)})", columns)
         self._write_past(writes.past)
+
+    def _write_entries(self, remote: dict[str, RemoteRow], base: dict[str, BaseRow | None]) -> None:
+        if (remote or base) and self._unread:
+            self._ids = {key.hex(): id for id, key in self._rows("SELECT id, key FROM entries")}
+            self._unread.clear()
+        both = [(*self._id(key), *of_remote(row), *of_base(base[key])) for key, row in remote.items() if key in base]
+        ghosts = [(*self._id(key), *of_remote(row)) for key, row in remote.items() if key not in base]
+        agreed = [(*self._id(key), *of_base(row)) for key, row in base.items() if key not in remote]
+        for sql, columns in ((_WRITE_BOTH, both), (_WRITE_REMOTE, ghosts), (_WRITE_BASE, agreed)):
+            if columns:
+                self._db.executemany(sql, columns)
+
+    def _id(self, key: str) -> tuple[int, bytes]:
+        """The first two columns of the row of this key."""
+        id = self._ids.get(key)
+        if id is None:
+            self._last += 1
+            id = self._ids[key] = self._last
+        return id, bytes.fromhex(key)
 
     def _write_past(self, past: dict[tuple[str, int], str]) -> None:
         rows = [(bytes.fromhex(key), version, bytes.fromhex(hash)) for (key, version), hash in past.items()]
@@ -227,32 +218,29 @@ class Database:
         return dict(self._rows("SELECT name, value FROM meta"))
 
     def files_at_rest(self) -> Iterator[RestingRow]:
-        """Neither `remote` nor `base` gives these."""
-        return self._rows(f"SELECT {_RESTING} FROM remote r JOIN base b ON b.key = r.key WHERE {_AT_REST}")
+        for id, raw, *row in self._rows(f"SELECT {_RESTING} FROM entries WHERE {AT_REST}"):
+            yield self._read(raw, id), *row
+        self._unread.discard("at rest")
 
-    def remote(self) -> Iterator[RemoteRow]:
-        """What is not a file at rest."""
-        sql = f"SELECT r.* FROM remote r LEFT JOIN base b ON b.key = r.key WHERE {_AT_REST} IS NOT TRUE"
-        for row in self._rows(sql):
-            _, version, dead, placed, mine = row[:5]
-            key = row[0].hex()
-            entry = _entry(key, row[5:]) if row[7] is not None else None
-            yield RemoteRow(key, version, bool(dead), placed, bool(mine), entry)
+    def entries(self) -> Iterator[tuple[RemoteRow | None, BaseRow | None]]:
+        """The rows of each key that is no file at rest. One entry serves both where they are the same."""
+        for id, raw, *row in self._rows(f"SELECT * FROM entries WHERE {AT_REST} IS NOT TRUE"):
+            key = self._read(raw, id)
+            with _mapped(self.path):
+                ghost = rows.remote(key, tuple(row[: len(REMOTE)]))
+                base = rows.base(key, tuple(row[len(REMOTE) :]), ghost)
+            yield ghost, base
+        self._unread.discard("the others")
 
-    def base(self, remote: Callable[[str], Entry | None]) -> Iterator[BaseRow]:
-        """What is not a file at rest. `remote` gives the living remote entries; equal ones are shared, not made twice."""
-        sql = f"SELECT b.* FROM base b LEFT JOIN remote r ON r.key = b.key WHERE {_AT_REST} IS NOT TRUE"
-        for row in self._rows(sql):
-            key, version, same = row[0].hex(), row[1], bool(row[2])
-            entry = remote(key) if same else _entry(key, row[3:12])
-            if entry is None:
-                raise StateCorruptError(f"{self.path}: base entry {key} has no remote entry to be equal to")
-            stat = Stat(row[12], row[13], row[14], row[15], row[16], bool(row[17])) if row[12] is not None else None
-            yield BaseRow(entry, stat, version, same)
+    def _read(self, raw: bytes, id: int) -> str:
+        key = raw.hex()
+        if self._ids.setdefault(key, id) != id:
+            raise StateCorruptError(f"{self.path}: there are two rows of {key}")
+        return key
 
     def agreed(self) -> int:
         """How many entries the base tree has."""
-        return int(next(iter(self._rows("SELECT count(*) FROM base")))[0])
+        return int(next(iter(self._rows("SELECT count(base_version) FROM entries")))[0])
 
     def sent(self) -> Iterator[SentRow]:
         for ccid, key, source in self._rows("SELECT * FROM sent"):
@@ -261,7 +249,7 @@ class Database:
     def overtaken(self) -> Iterator[OvertakenRow]:
         for row in self._rows("SELECT * FROM overtaken"):
             kind = Kind.FILE if row[4] is not None else Kind.LINK
-            yield OvertakenRow(row[1], _entry(row[0].hex(), (row[2], row[3], kind, *row[4:])))
+            yield OvertakenRow(row[1], rows.entry(row[0].hex(), (row[2], row[3], kind, *row[4:])))
 
     def chunks(self, hash: str) -> bytes | None:
         found = list(self._rows("SELECT rows FROM chunks WHERE hash=?", (bytes.fromhex(hash),)))
@@ -283,37 +271,3 @@ def _raw_keys(rows: dict[str, Any]) -> Iterator[tuple[bytes, Any]]:
 
 def _marks(columns: tuple[Any, ...]) -> str:
     return ",".join("?" * len(columns))
-
-
-def _place(entry: Entry) -> tuple[bytes, str]:
-    return bytes.fromhex(entry.parent), entry.name
-
-
-def _facets(entry: Entry) -> tuple[Any, ...]:
-    content = entry.content
-    known = (bytes.fromhex(content.hash), content.size, content.mtime, content.by) if content else (None,) * 4
-    return (*known, entry.exec, entry.target)
-
-
-def _columns(entry: Entry | None) -> tuple[Any, ...]:
-    return (None,) * 9 if entry is None else (*_place(entry), entry.kind, *_facets(entry))
-
-
-def _remote_columns(row: RemoteRow) -> tuple[Any, ...]:
-    return (row.version, row.dead, row.placed, row.mine, *_columns(row.entry))
-
-
-def _base_columns(row: BaseRow) -> tuple[Any, ...]:
-    stat = row.stat or (None,) * 6
-    return (row.version, row.same, *_columns(None if row.same else row.entry), *stat)
-
-
-def _entry(key: str, columns: tuple[Any, ...]) -> Entry:
-    parent, name, kind, hash, size, mtime, by, exec, target = columns
-    # What many rows have in common is one object.
-    content = Content(hash.hex(), size, mtime, _shared(by)) if hash is not None else None
-    return Entry(key, _shared(parent.hex()), name, _KINDS.get(kind) or Kind(kind), content, bool(exec), target)
-
-
-def _shared(text: str) -> str:
-    return sys.intern(text) if type(text) is str else text  # a damaged file may hold anything

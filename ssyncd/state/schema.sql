@@ -7,28 +7,26 @@ CREATE TABLE IF NOT EXISTS meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- The remote tree: the ghost of every object, deleted directories included (dead = 1; an orphan may need them).
-CREATE TABLE IF NOT EXISTS remote (
-    key BLOB PRIMARY KEY,
-    version INTEGER NOT NULL,
-    dead INTEGER NOT NULL,
-    placed INTEGER NOT NULL,          -- when it got its place, in the server's order
-    mine INTEGER NOT NULL,            -- whether a change of ours gave it that place
-    parent BLOB, name TEXT, kind TEXT,
-    hash BLOB, size INTEGER, mtime INTEGER, by TEXT,
-    exec INTEGER, target TEXT
-) WITHOUT ROWID;
-
--- The base tree: what both sides agreed on last, and what lstat said of it then.
-CREATE TABLE IF NOT EXISTS base (
-    key BLOB PRIMARY KEY,
-    version INTEGER NOT NULL,         -- the server's version whose content this is
-    same INTEGER NOT NULL,            -- 1: equal to the row of `remote`, facets left out here
+-- The remote tree: the ghost of every object, deleted directories included (dead = 1; an orphan may need them); and the base tree:
+-- what both sides agreed on last, and what lstat said of it then. Rows are added at the end, so that 10,000 new files write few
+-- pages; who looks for a key has read all of them.
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,
+    version INTEGER,                  -- NULL: the server never had it
+    dead INTEGER,
+    placed INTEGER,                   -- when it got its place, in the server's order
+    mine INTEGER,                     -- whether a change of ours gave it that place
     parent BLOB, name TEXT, kind TEXT,
     hash BLOB, size INTEGER, mtime INTEGER, by TEXT,
     exec INTEGER, target TEXT,
+    base_version INTEGER,             -- the server's version whose content this is; NULL: not in the base tree
+    same INTEGER,                     -- 1: equal to the remote entry, facets left out here
+    base_parent BLOB, base_name TEXT, base_kind TEXT,
+    base_hash BLOB, base_size INTEGER, base_mtime INTEGER, base_by TEXT,
+    base_exec INTEGER, base_target TEXT,
     stat_kind TEXT, stat_size INTEGER, stat_mtime INTEGER, stat_ctime INTEGER, stat_inode INTEGER, stat_exec INTEGER
-) WITHOUT ROWID;
+);
 
 -- Changes we sent, by ccid: the server's broadcast of one of these is an acknowledgement (design section 2, "Echoes").
 CREATE TABLE IF NOT EXISTS sent (

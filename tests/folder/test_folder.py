@@ -197,9 +197,9 @@ def truncate(path: Path) -> None:
 
 
 def damage_a_page(path: Path) -> None:
-    """The first one of the base tree."""
+    """The first one of the entries."""
     with sqlite3.connect(path) as database:
-        [(page,)] = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'base'")
+        [(page,)] = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries'")
         [(size,)] = database.execute("PRAGMA page_size")
     database.close()
     with path.open("r+b") as file:
@@ -220,7 +220,7 @@ def make_newer(path: Path) -> None:
 def lose_a_row(path: Path) -> None:
     """Nothing that the database itself could notice."""
     with sqlite3.connect(path) as database:
-        database.execute("DELETE FROM remote WHERE key = (SELECT max(key) FROM remote)")
+        database.execute("UPDATE entries SET version = NULL WHERE key = (SELECT max(key) FROM entries)")
     database.close()
 
 
@@ -257,7 +257,7 @@ def test_what_it_remembers_is_repaired_while_it_runs(machines: tuple[Machine, Ma
     two.start()
     # Another table than ours where ours was: what sqlite says of a damaged page, at the next write.
     damaged = sqlite3.connect(one.state / "state.db", timeout=DEADLINE)
-    damaged.executescript("PRAGMA writable_schema=1; UPDATE sqlite_schema SET rootpage=1 WHERE name='remote';")
+    damaged.executescript("PRAGMA writable_schema=1; UPDATE sqlite_schema SET rootpage=1 WHERE name='entries';")
     damaged.execute("PRAGMA schema_version=99")
     damaged.close()
     (one.path / "g").write_text("2")

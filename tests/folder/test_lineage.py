@@ -11,7 +11,8 @@ from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock
 from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.protocol.ghosts import Ghost
-from ssyncd.state.database import Database, RemoteRow
+from ssyncd.state.database import Database
+from ssyncd.state.rows import RemoteRow
 
 FILE = Entry("a" * 32, "", "a", Kind.FILE, Content("1" * 64, 1, 0, "pc"))
 GONE = Entry("b" * 32, "", "b", Kind.FILE, Content("2" * 64, 1, 0, "pc"))

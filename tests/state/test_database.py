@@ -1,12 +1,14 @@
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ssyncd.disk.base import Stat
 from ssyncd.errors import StateCorruptError, StateError
 from ssyncd.planner.tree import Content, Entry, Kind
-from ssyncd.state.database import LOG_LIMIT, VERSION, BaseRow, Database, OvertakenRow, RemoteRow, SentRow, Writes
+from ssyncd.state.database import LOG_LIMIT, VERSION, Database
+from ssyncd.state.rows import BaseRow, OvertakenRow, RemoteRow, SentRow, Writes
 
 DIRECTORY, FILE, LINK = "01" * 16, "02" * 16, "03" * 16
 MUCH = {f"name {number}": "x" * 1000 for number in range(LOG_LIMIT // 500)}
@@ -45,8 +47,9 @@ def test_what_was_written_is_there_after_opening_again(path: Path) -> None:
     database.close()
     database = Database(path)
     assert database.meta() == {"cursor": "abc"}
-    assert {row.key: row for row in database.remote()} == remote_rows()
-    assert {row.entry.key: row for row in database.base({}.get)} == base
+    assert {ghost.key: (ghost, agreed) for ghost, agreed in database.entries()} == {
+        key: (ghost, base[key]) for key, ghost in remote_rows().items()
+    }
     assert list(database.sent()) == [SentRow("ccid", FILE, None)]
     assert list(database.overtaken()) == [overtaken]
     assert database.chunks(CONTENT.hash) == b"rows"
@@ -63,10 +66,36 @@ def test_an_overtaken_link_keeps_its_target(path: Path) -> None:
 
 def test_a_base_row_that_is_the_remote_one_shares_its_entry(path: Path) -> None:
     database = Database(path)
-    database.write(Writes(remote=remote_rows(), base={LINK: BaseRow(ENTRIES[LINK], None, 3, same=True)}))
-    remote = {row.key: row.entry for row in database.remote() if row.entry is not None}
-    (row,) = database.base(remote.get)
-    assert row.entry is remote[LINK]
+    link = {LINK: remote_rows()[LINK]}
+    database.write(Writes(remote=link, base={LINK: BaseRow(ENTRIES[LINK], None, 3, same=True)}))
+    ((ghost, base),) = database.entries()
+    assert base.entry is ghost.entry
+    database.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_either_row_of_a_key_is_written_by_itself(path: Path, again: bool) -> None:
+    """Whether the database was opened anew between, and its rows not read yet, or not."""
+    database = Database(path)
+
+    def write(**what: Any) -> list[Any]:
+        nonlocal database
+        database.write(Writes(**what))
+        if again:
+            database.close()
+            database = Database(path)
+        fresh = Database(path)
+        found = list(fresh.entries())
+        fresh.close()
+        return found
+
+    ghost, base = remote_rows()[LINK], BaseRow(ENTRIES[LINK], None, 2)
+    assert write(base={LINK: base}) == [(None, base)]
+    assert write(remote={LINK: ghost}) == [(ghost, base)]
+    assert write(remote={LINK: ghost._replace(version=4)}) == [(ghost._replace(version=4), base)]
+    assert write(base={LINK: None}) == [(ghost._replace(version=4), None)]
+    assert write(remote={LINK: ghost}, base={LINK: base}) == [(ghost, base)]
+    assert database.agreed() == 1
     database.close()
 
 
@@ -88,12 +117,13 @@ def test_a_file_that_is_everywhere_as_agreed_is_at_rest_and_nothing_else(
 ) -> None:
     key, database = base.entry.key, Database(path)
     database.write(Writes(remote=remote_rows(), base={key: base}))
-    resting = (bytes.fromhex(FILE), 3, 1, 1, bytes.fromhex(DIRECTORY), "line\nbreak", bytes.fromhex(CONTENT.hash))
+    resting = (FILE, 3, 1, 1, bytes.fromhex(DIRECTORY), "line\nbreak", bytes.fromhex(CONTENT.hash))
     resting += (CONTENT.size, CONTENT.mtime, CONTENT.by, 1, STAT.mtime, STAT.ctime, STAT.inode)
-    others = ENTRIES.keys() - ({FILE} if at_rest else set())
+    others = {key: (row, base if key == base.entry.key else None) for key, row in remote_rows().items()}
+    if at_rest:
+        del others[FILE]
     assert list(database.files_at_rest()) == [resting] * at_rest
-    assert {row.key for row in database.remote()} == others
-    assert list(database.base(ENTRIES.get)) == [base] * (not at_rest)
+    assert {ghost.key: (ghost, base) for ghost, base in database.entries()} == others
     database.close()
 
 
@@ -102,16 +132,61 @@ def test_the_dead_do_not_rest(path: Path) -> None:
     dead = remote_rows()[FILE]._replace(dead=True)
     database.write(Writes(remote={FILE: dead}, base={FILE: BaseRow(ENTRIES[FILE], STAT, 3, same=True)}))
     assert list(database.files_at_rest()) == []
-    assert list(database.remote()) == [dead]
+    with pytest.raises(StateCorruptError, match="no remote entry"):
+        list(database.entries())
     database.close()
+
+
+def test_two_rows_of_one_key_are_damage(path: Path) -> None:
+    database = Database(path)
+    database.write(Writes(remote=remote_rows()))
+    database._db.execute(
+        "INSERT INTO entries (key, version, dead, placed, mine) VALUES (?, 1, 1, 1, 1)", (bytes.fromhex(FILE),)
+    )
+    with pytest.raises(StateCorruptError, match=FILE):
+        list(database.entries())
+    database.close()
+
+
+VERSION_2 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE remote (key BLOB PRIMARY KEY, version INTEGER NOT NULL, dead INTEGER NOT NULL, placed INTEGER NOT NULL,
+    mine INTEGER NOT NULL, parent BLOB, name TEXT, kind TEXT, hash BLOB, size INTEGER, mtime INTEGER, by TEXT, exec INTEGER,
+    target TEXT) WITHOUT ROWID;
+CREATE TABLE base (key BLOB PRIMARY KEY, version INTEGER NOT NULL, same INTEGER NOT NULL, parent BLOB, name TEXT, kind TEXT,
+    hash BLOB, size INTEGER, mtime INTEGER, by TEXT, exec INTEGER, target TEXT, stat_kind TEXT, stat_size INTEGER,
+    stat_mtime INTEGER, stat_ctime INTEGER, stat_inode INTEGER, stat_exec INTEGER) WITHOUT ROWID;
+INSERT INTO meta VALUES ('cursor', 'abc');
+INSERT INTO remote VALUES (x'01', 3, 0, 7, 1, x'', 'a', 'dir', NULL, NULL, NULL, NULL, 0, '');
+INSERT INTO remote VALUES (x'02', 4, 1, 8, 0, x'01', 'b', 'link', NULL, NULL, NULL, NULL, 0, 'x');
+INSERT INTO base VALUES (x'01', 2, 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'dir', 5, 6, 7, 8, 0);
+INSERT INTO base VALUES (x'03', 1, 0, x'01', 'c', 'file', x'ab', 5, 6, 'pc', 1, '', NULL, NULL, NULL, NULL, NULL, NULL);
+PRAGMA user_version=2;
+"""
+
+
+def test_a_database_of_version_2_is_taken_over(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_2)
+    connection.close()
+    for _ in range(2):
+        database = Database(path)
+        one, two = Entry("01", "", "a", Kind.DIR), Entry("02", "01", "b", Kind.LINK, target="x")
+        three = Entry("03", "01", "c", Kind.FILE, Content("ab", 5, 6, "pc"), True)
+        assert database.meta() == {"cursor": "abc"}
+        assert list(database.entries()) == [
+            (RemoteRow("01", 3, False, 7, True, one), BaseRow(one, Stat("dir", 5, 6, 7, 8, False), 2, True)),
+            (RemoteRow("02", 4, True, 8, False, two), None),
+            (None, BaseRow(three, None, 1)),
+        ]
+        database.close()
 
 
 def test_none_removes(path: Path) -> None:
     database = Database(path)
-    database.write(Writes(meta={"a": "1"}, remote=remote_rows(), chunks={CONTENT.hash: b"x"}))
-    database.write(Writes(meta={"a": None}, remote=dict.fromkeys(ENTRIES), chunks={CONTENT.hash: None}))
+    database.write(Writes(meta={"a": "1"}, chunks={CONTENT.hash: b"x"}))
+    database.write(Writes(meta={"a": None}, chunks={CONTENT.hash: None}))
     assert database.meta() == {}
-    assert list(database.remote()) == []
     assert database.chunks(CONTENT.hash) is None
     database.close()
 
@@ -177,7 +252,7 @@ def test_a_base_without_its_remote_row_is_damage(path: Path) -> None:
     database = Database(path)
     database.write(Writes(base={FILE: BaseRow(ENTRIES[FILE], None, 1, same=True)}))
     with pytest.raises(StateCorruptError, match=FILE):
-        list(database.base({}.get))
+        list(database.entries())
     database.close()
 
 
