@@ -4,7 +4,8 @@ Same path and kind: the same entry. A path that vanished and one that appeared w
 size and mtime say so too, or for a directory a name inside it; inode numbers are reused and prove nothing alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 KINDS = {"file": Kind.FILE, "dir": Kind.DIR, "link": Kind.LINK}
 DEEPEST = 250
 """Directories deeper than this are named as trouble and left alone: no path of a real system call may grow without end."""
+MANY = 16
+"""So many paths in one directory, and this part of all that is in it, are told by its listing."""
 SLICE = 1000
 """New files after which a look in slices is over."""
 WHOLE_SECOND = 1_000_000_000
@@ -54,6 +57,25 @@ def _drop_lost_troubles(scanner: "Scanner") -> None:
     for path in list(scanner.troubles):
         if scanner.tree.find(path.rpartition("/")[0]) is None:
             del scanner.troubles[path]
+
+
+def _unfit(path: str, name: str, stat: Stat) -> str | None:
+    """Why this cannot be an entry."""
+    if stat.kind not in KINDS:
+        return "not a file, directory or link"
+    if path.count("/") >= DEEPEST:
+        return f"more than {DEEPEST} directories deep"
+    return valid_name(name)
+
+
+def _by_directory(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The names that are asked for in each directory."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        if path:
+            directory, _, name = path.rpartition("/")
+            found.setdefault(directory, []).append(name)
+    return found
 
 
 class Look:
@@ -92,41 +114,62 @@ class Look:
         if self._slices and len(self._others) >= SLICE:
             self.seen.left.append(path)
         elif path:
-            self.at(path, deep=True)
+            self.at([path], deep=True)
         else:
             self._list("", "")
 
-    def at(self, path: str, deep: bool = False) -> None:
-        """One path. Below a directory we do not know, that directory is what is new."""
-        directory, _, name = path.rpartition("/")
-        parent = self._tree.find(directory)
-        if not path:
-            return
-        if parent is None or not self._is_directory(parent):
-            self.at(directory)
-            return
+    def at(self, paths: Iterable[str], deep: bool = False) -> None:
+        """Single paths. Below a directory we do not know, that directory is what is new."""
+        for directory, names in _by_directory(paths).items():
+            parent = self._tree.find(directory)
+            if parent is None or not self._is_directory(parent):
+                self.at([directory])
+            else:
+                self._look_in(parent, directory, names, deep)
+
+    def _look_in(self, parent: str, directory: str, names: Sequence[str], deep: bool) -> None:
+        paths = {name: f"{directory}/{name}" if directory else name for name in names}
         try:
-            if not self._stands(parent, directory):
-                self.seen.later.add(directory)
-                return
-            stat = self._scanner.disk.stat(path)
+            stands = self._stands(parent, directory)
         except DiskError as error:
-            self._fail(path, error)
+            for path in paths.values():
+                self._fail(path, error)
             return
+        if not stands:
+            self.seen.later.add(directory)
+            return
+        listing = self._listing(parent, directory, len(names))
+        for name, path in paths.items():
+            try:
+                stat = listing.get(name) or self._scanner.disk.stat(path)
+            except DiskError as error:
+                self._fail(path, error)
+            else:
+                self._look_at(parent, name, path, stat, deep)
+
+    def _listing(self, key: str, path: str, count: int) -> dict[str, Stat]:
+        """Of many in a directory the listing tells sooner than each by itself. What is not in it may still be there: listings are
+        not taken at one moment, and some disks know more spellings of a name."""
+        if count >= MANY and count * MANY >= len(self._tree.children(key)):
+            with suppress(DiskError):
+                return self._scanner.disk.list(path)
+        return {}
+
+    def _look_at(self, parent: str, name: str, path: str, stat: Stat | None, deep: bool) -> None:
         if stat is None:
             self._clear(path)
             for key in self._tree.at(parent, name):
                 self._vanished[key] = None
-        else:
-            known = next(iter(self._tree.at(parent, name)), "")
-            if self._is_known(known, stat):
-                self._clear(path)
-                return
-            changed = self._stats.get(known) != stat or known in self._scanner.young
-            self._see(parent, name, path, stat)
-            # One that changed may have had another name for a while: what happened in it then was told of under that name.
-            if stat.kind == "dir" and known in self._tree and known not in self._vanished and (deep or changed):
-                self._list(known, path)
+            return
+        known = next(iter(self._tree.at(parent, name)), "")
+        if self._scanner.knows(known, stat):
+            self._clear(path)
+            return
+        changed = self._stats.get(known) != stat or known in self._scanner.young
+        self._see(parent, name, path, stat)
+        # One that changed may have had another name for a while: what happened in it then was told of under that name.
+        if stat.kind == "dir" and known in self._tree and known not in self._vanished and (deep or changed):
+            self._list(known, path)
 
     def _is_directory(self, key: str) -> bool:
         """Whether this is a directory that stays where the tree has it, so far as this look has seen."""
@@ -161,22 +204,22 @@ class Look:
         at = self._tree.at
         for name, stat in listing.items():
             inner = f"{path}/{name}" if path else name
-            if not self._is_known(next(iter(at(key, name)), ""), stat):
+            if not self._scanner.knows(next(iter(at(key, name)), ""), stat):
                 self._see(key, name, inner, stat)
         for name, child in list(self._tree.names(key)):
             if name not in listing:
                 self._vanished[child] = None
-            elif listing[name].kind == "dir" and child not in self._vanished and self._same_entry(child, listing[name]):
+            elif (
+                listing[name].kind == "dir"
+                and child not in self._vanished
+                and self._scanner.is_same(child, listing[name])
+            ):
                 self._list(child, f"{path}/{name}" if path else name)
-
-    def _is_known(self, key: str, stat: Stat) -> bool:
-        """Whether this is a file as it was at the last look, as after what we did ourselves."""
-        return self._stats.get(key) == stat and stat.kind == "file" and key not in self._scanner.young
 
     def _see(self, parent: str, name: str, path: str, stat: Stat) -> None:
         """Something is at this place."""
         known = next((key for key in self._tree.at(parent, name) if key not in self._vanished), None)
-        reason = self._unfit(path, name, stat)
+        reason = _unfit(path, name, stat)
         if reason is not None or self._scanner.ignored(path, stat.kind == "dir"):
             if reason is not None:
                 self._scanner.troubles[path] = reason
@@ -185,27 +228,12 @@ class Look:
                 self._forget(known)
             return
         self._clear(path)
-        if known is not None and self._same_entry(known, stat):
+        if known is not None and self._scanner.is_same(known, stat):
             self._compare(known, path, stat)
             return
         if known is not None:
             self._vanished[known] = None
         (self._directories if stat.kind == "dir" else self._others).append((parent, name, stat))
-
-    def _unfit(self, path: str, name: str, stat: Stat) -> str | None:
-        if stat.kind not in KINDS:
-            return "not a file, directory or link"
-        if path.count("/") >= DEEPEST:
-            return f"more than {DEEPEST} directories deep"
-        return valid_name(name)
-
-    def _same_entry(self, key: str, stat: Stat) -> bool:
-        """Whether what is at an entry's place is still that entry. A directory with another inode may be another one."""
-        entry = self._tree.get(key)
-        old = self._stats.get(key)
-        if entry is None or entry.kind is not KINDS[stat.kind]:
-            return False
-        return entry.kind is not Kind.DIR or old is None or old.inode == stat.inode
 
     def _compare(self, key: str, path: str, stat: Stat) -> None:
         entry, old = self._tree.get(key), self._stats.get(key)
@@ -268,7 +296,7 @@ class Look:
             old, entry = self._stats.get(key), self._tree.get(key)
             if old is None or entry is None or entry.kind is not Kind.DIR or old.inode != stat.inode:
                 continue
-            inside = {child.name for k in self._tree.children(key) if (child := self._tree.get(k)) is not None}
+            inside = {name for name, _ in self._tree.names(key)}
             if not inside or not inside.isdisjoint(self._names(path)):
                 return key
         return None
@@ -283,11 +311,8 @@ class Look:
 
     def _same_place(self, parent: str, name: str) -> str | None:
         """A directory made again where one was: the same entry, whatever its inode."""
-        for key in self._tree.at(parent, name):
-            entry = self._tree.get(key)
-            if key in self._vanished and entry is not None and entry.kind is Kind.DIR:
-                return key
-        return None
+        here = ((key, self._tree.get(key)) for key in self._tree.at(parent, name) if key in self._vanished)
+        return next((key for key, entry in here if entry is not None and entry.kind is Kind.DIR), None)
 
     def _place_others(self) -> None:
         if not self._others:
@@ -352,5 +377,4 @@ class Look:
         return f"{above}/{name}" if above else name
 
     def _clear(self, path: str) -> None:
-        if self._scanner.troubles:
-            self._scanner.troubles.pop(path, None)
+        self._scanner.troubles.pop(path, None)

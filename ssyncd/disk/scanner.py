@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from ssyncd.disk.base import Disk, Stat, Stats
-from ssyncd.disk.look import Look, Seen, set_adrift
+from ssyncd.disk.look import KINDS, Look, Seen, set_adrift
 from ssyncd.planner.tree import Entry, Kind, Tree
 
 ChooseKey = Callable[[str, str, Kind], str]
@@ -39,11 +39,21 @@ class Scanner:
         self._fresh = False
         for path in below:
             look.below(path)
-        for path in paths:
-            look.at(path)
+        look.at(paths)
         seen = look.end()
         self.first &= bool(seen.left)
         return seen
+
+    def knows(self, key: str, stat: Stat) -> bool:
+        """Whether this is a file as it was at the last look, as after what we did ourselves."""
+        return self.stats.get(key) == stat and stat.kind == "file" and key not in self.young
+
+    def is_same(self, key: str, stat: Stat) -> bool:
+        """Whether what is at an entry's place is still that entry. A directory with another inode may be another one."""
+        entry, old = self.tree.get(key), self.stats.get(key)
+        if entry is None or entry.kind is not KINDS[stat.kind]:
+            return False
+        return entry.kind is not Kind.DIR or old is None or old.inode == stat.inode
 
     def looked_into(self, key: str, stat: Stat) -> None:
         """What this holds is known, as of this stat."""
