@@ -84,7 +84,7 @@ class Applier:
             return True
         key, content = step.entry.key, step.entry.content
         try:
-            here = self.supply.want(key, content, self.record.version(key))
+            here = self.supply.want(key, content, self.record.ghosts.version(key))
             return (not isinstance(step, Conflict) or self.merging.ready(step)) and here
         except (ContentError, DiskError) as error:
             self._failed(step, error)

@@ -6,11 +6,12 @@ links are few, and directories are asked for with everything that is in them: th
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ssyncd.disk.base import Stat
 from ssyncd.errors import StateCorruptError
 from ssyncd.planner.names import is_conflict_name
+from ssyncd.planner.structure import Placed
 from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.state.rows import RemoteRow, RestingRow
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 # mtime, ctime and inode of its stat; hash. The name follows, in UTF-8.
 _ROW = struct.Struct("<??IIqqqqqqq32s")
 _STAT = struct.Struct("<?25xq8xqqq")
+NOWHERE = Placed(0, False)
 CACHED = 256
 """Entries made of rows that are kept, so that who asks again gets the same one."""
 
@@ -94,13 +96,15 @@ class FilesAtRest:
             return None
         entry = self._made.get(key)
         if entry is None:
-            exec, _, parent, by, _, _, size, mtime, _, _, _, hash = _ROW.unpack_from(row)
-            content = Content(hash.hex(), size, mtime, self._texts[by])
-            entry = Entry(key, self._texts[parent], row[_ROW.size :].decode(), Kind.FILE, content, exec)
             if len(self._made) >= CACHED:
                 self._made.clear()
-            self._made[key] = entry
+            entry = self._made[key] = self._entry(key, row, _ROW.unpack_from(row))
         return entry
+
+    def _entry(self, key: str, row: bytes, facts: tuple[Any, ...]) -> Entry:
+        exec, _, parent, by, _, _, size, mtime, *_, hash = facts
+        content = Content(hash.hex(), size, mtime, self._texts[by])
+        return Entry(key, self._texts[parent], row[_ROW.size :].decode(), Kind.FILE, content, exec)
 
     def stat(self, key: str) -> Stat | None:
         row = self.rows.get(key)
@@ -128,12 +132,11 @@ class FilesAtRest:
         self._released(ghost, stat)
 
     def _take_out(self, key: str) -> tuple[RemoteRow, Stat]:
-        ghost, stat = self.ghost(key), self.stat(key)
-        assert ghost is not None
-        assert stat is not None
-        del self.rows[key]
-        self._made.pop(key, None)
-        return ghost, stat
+        row = self.rows.pop(key)
+        facts = _ROW.unpack_from(row)
+        entry = self._made.pop(key, None) or self._entry(key, row, facts)
+        exec, mine, _, _, version, placed, size, _, mtime, ctime, inode, _ = facts
+        return RemoteRow(key, version, False, placed, mine, entry), Stat("file", size, mtime, ctime, inode, exec)
 
 
 class ByKey(Generic[T]):
@@ -157,3 +160,27 @@ class ByKey(Generic[T]):
         if key in self._at_rest.rows:
             self._at_rest.release(key)
         return self.held.pop(key, default)
+
+
+class Ghosts(ByKey[RemoteRow]):
+    """Of all objects, the deleted ones included."""
+
+    def __init__(self, at_rest: FilesAtRest) -> None:
+        super().__init__(at_rest, at_rest.ghost)
+
+    def version(self, key: str) -> int:
+        """0 if there is none."""
+        row = self.get(key)
+        return row.version if row is not None else 0
+
+    def placed(self, key: str) -> Placed:
+        row = self.get(key)
+        return NOWHERE if row is None else Placed(row.placed, row.mine)
+
+    def tomb(self, key: str) -> Entry | None:
+        """What was deleted on the server."""
+        row = self.held.get(key)
+        return row.entry if row is not None and row.dead else None
+
+    def tombs(self) -> list[RemoteRow]:
+        return [row for row in self.held.values() if row.dead]

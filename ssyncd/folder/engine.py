@@ -31,6 +31,7 @@ from ssyncd.folder.local import Local
 from ssyncd.folder.merging import tag
 from ssyncd.folder.overtaken import Overtaken
 from ssyncd.folder.pleas import Pleas
+from ssyncd.folder.quiet import Quiet
 from ssyncd.folder.record import Record
 from ssyncd.folder.remote import Remote
 from ssyncd.folder.send import Sender
@@ -45,7 +46,6 @@ from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
 from ssyncd.protocol.messages import Authorized, Denied, Init
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
-from ssyncd.tuning import give_memory_back
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,8 @@ class Engine:
         self.edge = edge
         self.record = record
         self.agenda = Agenda()
-        self._moved_on = self._swollen = False
+        self._moved_on = False
+        self.quiet = Quiet(record)
         self.paused = False
         self.failure: SsyncdError | None = None
         self.waiting: dict[str, str] = {}
@@ -169,10 +170,8 @@ class Engine:
             self.holds.settle()
         self._let_go(resting)
         self.commit()
-        if resting:
-            self.record.database.settle()
         self.line.send(self.line.outgoing())
-        return self._until_next()
+        return self._until_next(self.quiet.tidy_up(resting, self.edge.clock.monotonic()))
 
     # From the connection.
 
@@ -280,10 +279,7 @@ class Engine:
         much = self.bodies.size > MUCH_MEMORY
         if resting or (much and not self._wants_contents()):
             self.bodies.clear()
-        self._swollen |= much
-        if resting and self._swollen:
-            give_memory_back()
-            self._swollen = False
+        self.quiet.swollen |= much
 
     def _wants_contents(self) -> bool:
         unsettled = self.record.unsettled(self.agenda.keys)
@@ -359,11 +355,11 @@ class Engine:
             return False
         return True
 
-    def _until_next(self) -> float | None:
+    def _until_next(self, tidy: float | None) -> float | None:
         if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
             return 0.0
         plea = self.pleas.next if self._may_send() else None
-        times = [time for time in (self.agenda.next, self.line.next, plea) if time is not None]
+        times = [time for time in (self.agenda.next, self.line.next, plea, tidy) if time is not None]
         next = min([*times, self.holds.due])
         return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 

@@ -24,7 +24,7 @@ class Graves:
         self._rekey = rekey
         self._by_place: dict[tuple[str, str], list[Entry]] = {}
         if LOST in record.meta:
-            for row in record.tombs():
+            for row in record.ghosts.tombs():
                 if row.entry is not None:
                     self._by_place.setdefault(row.entry.place, []).append(row.entry)
 

@@ -71,7 +71,7 @@ class Lineage:
         record = self._record
         for key in list(record.base):
             record.drop_base(key)
-        for row in record.tombs():
+        for row in record.ghosts.tombs():
             if row.entry is not None:
                 record.set_base(row.entry)
 

@@ -148,7 +148,7 @@ class Pleas:
             if self._may_submit(hash):
                 del self._over[hash]
                 if hash in self._record.pleas:
-                    self._channel.submit(hash, None, self._record.version(hash), self.random_key(), keep=False)
+                    self._channel.submit(hash, None, self._record.ghosts.version(hash), self.random_key(), keep=False)
         now = self.clock.monotonic()
         due = [hash for hash, when in self._due.items() if when <= now][: AT_ONCE - len(self._sending)]
         if due:

@@ -4,22 +4,24 @@ Everything that changes here is written by the next `commit`, in one transaction
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
-from ssyncd.folder.at_rest import ByKey, FilesAtRest
+from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts
 from ssyncd.folder.entries import is_key, is_plea, to_data, to_entry
 from ssyncd.folder.ledger import Ledger
-from ssyncd.planner.structure import Placed, Trees
+from ssyncd.planner.structure import Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
 from ssyncd.protocol.ghosts import Ghost
 from ssyncd.state.database import Database
 from ssyncd.state.rows import BaseRow, OvertakenRow, RemoteRow, Writes
 
-NOWHERE = Placed(0, False)
 PLEA = "plea "
 """What the names of pleas in the meta table begin with."""
+MOST_STIRRED = 20_000
+"""Files that wait for a quiet moment to be held in less room."""
 SURE = 1_000_000_000
 """Nanoseconds after which a change that left the same stamp as the one before would have been told by the watcher."""
 
@@ -38,7 +40,7 @@ class Record:
         self._at_rest = FilesAtRest(self._take_up)
         self.base, self.local, self.remote = Tree(self._at_rest), Tree(self._at_rest), Tree(self._at_rest)
         self.stats = ByKey(self._at_rest, self._at_rest.stat)
-        self.ghosts = ByKey(self._at_rest, self._at_rest.ghost)
+        self.ghosts = Ghosts(self._at_rest)
         self.young: set[str] = set()
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
         self.unusable: dict[str, str] = {}
@@ -50,6 +52,8 @@ class Record:
         self._versions: dict[str, int] = {}
         self._placed = int(self.meta.get("placed", "0"))
         self._base_touched: dict[str, None] = {}
+        self.stirred: dict[str, None] = {}
+        """What was written since, and may rest."""
         self.ledger = Ledger(database.sent())
         self.sent, self.add_sent, self.remove_sent = self.ledger.sent, self.ledger.add, self.ledger.remove
         self._writes = Writes(sent=self.ledger.unwritten)
@@ -87,28 +91,11 @@ class Record:
                 self.young.add(key)
 
     def trees(self) -> Trees:
-        return Trees(self.base, self.local, self.remote, self.placed, self.tomb)
+        return Trees(self.base, self.local, self.remote, self.ghosts.placed, self.ghosts.tomb)
 
     def knows_directory(self, key: str) -> bool:
         """Whether this is a directory that is here, or that the server has told of ("" is the top)."""
         return not key or key in self.remote or key in self.local
-
-    def placed(self, key: str) -> Placed:
-        row = self.ghosts.get(key)
-        return NOWHERE if row is None else Placed(row.placed, row.mine)
-
-    def tomb(self, key: str) -> Entry | None:
-        row = self.ghosts.get(key)
-        return row.entry if row is not None and row.dead else None
-
-    def tombs(self) -> list[RemoteRow]:
-        """The ghosts of what the server deleted."""
-        return [row for row in self.ghosts.held.values() if row.dead]
-
-    def version(self, key: str) -> int:
-        """Of the ghost; 0 if there is none."""
-        row = self.ghosts.get(key)
-        return row.version if row is not None else 0
 
     # Settings of our own, kept with the rest.
 
@@ -239,7 +226,7 @@ class Record:
 
     def base_version(self, key: str) -> int:
         """The server's version that holds the base content; 0 if unknown."""
-        return self.version(key) if key in self._at_rest.rows else self._versions.get(key, 0)
+        return self.ghosts.version(key) if key in self._at_rest.rows else self._versions.get(key, 0)
 
     def agree(self, key: str) -> None:
         """Both sides are equal: so is the base, and one object serves all three trees."""
@@ -288,9 +275,16 @@ class Record:
             self.database.write(self._writes)
             self.ledger.unwritten = {}
             self._writes = Writes(sent=self.ledger.unwritten)
-        for key in self._base_touched:
-            self._let_rest(key)
+        self.stirred.update(self._base_touched)
         self._base_touched.clear()
+        self.let_rest(len(self.stirred) - MOST_STIRRED)
+
+    def let_rest(self, most: int) -> bool:
+        """So many of those that were written, the oldest first, are held in less room from now on. Whether there are more."""
+        for key in list(islice(self.stirred, max(0, most))):
+            del self.stirred[key]
+            self._let_rest(key)
+        return bool(self.stirred)
 
     def _let_rest(self, key: str) -> None:
         """What is in the database as one and the same on both sides needs no more room than there, if it is a file."""

@@ -132,13 +132,13 @@ def _find(engine: Engine, path: str) -> tuple[str, int]:
     if not key:
         directory, _, name = path.rpartition("/")
         parent = record.remote.find(directory)
-        gone = [row for row in record.tombs() if row.entry and row.entry.place == (parent, name)]
+        gone = [row for row in record.ghosts.tombs() if row.entry and row.entry.place == (parent, name)]
         if not gone:
             raise UsageError(f"{path}: the server knows nothing of it")
         key = max(gone, key=lambda row: row.placed).key
     if record.ghosts.get(key) is None:
         raise UsageError(f"{path}: was not sent yet")
-    return key, record.version(key)
+    return key, record.ghosts.version(key)
 
 
 def _version(asked: Asked, server: HttpServer, key: str, version: int) -> tuple[Entry, dict[str, Any]] | None:

@@ -110,13 +110,13 @@ class _NoneAtRest:
 class _Entries(dict[str, Entry]):
     """With `[]`, what is at rest is found too, or None; all else is about what the tree holds by itself."""
 
-    __slots__ = ("_at_rest",)
+    __slots__ = ("_get", "_rows")
 
     def __init__(self, at_rest: AtRest) -> None:
-        self._at_rest = at_rest
+        self._rows, self._get = at_rest.rows, at_rest.get
 
     def __missing__(self, key: str) -> Entry | None:
-        return self._at_rest.get(key)
+        return self._get(key) if key in self._rows else None
 
 
 class Tree:
@@ -215,6 +215,8 @@ class Tree:
 
     def children(self, parent: str) -> list[str]:
         """The keys of all entries directly in this directory ("" is the top)."""
+        if parent not in self._children and parent not in self._names:
+            return []  # as of every file
         return [key for _, key in self.names(parent)]
 
     def path(self, key: str) -> str | None:

@@ -47,7 +47,8 @@ def _upsert(names: Sequence[str]) -> str:
     return f"INSERT INTO entries (id,key,{','.join(names)}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {now}"
 
 
-_WRITE_REMOTE, _WRITE_BASE, _WRITE_BOTH = _upsert(REMOTE), _upsert(BASE), _upsert((*REMOTE, *BASE))
+_WRITE_REMOTE, _WRITE_BASE = _upsert(REMOTE), _upsert(BASE)
+_WRITE_BOTH = f"INSERT OR REPLACE INTO entries VALUES ({','.join('?' * (2 + len(REMOTE) + len(BASE)))})"
 
 
 @contextmanager
@@ -204,6 +205,10 @@ class Database:
             self._db.executemany(f"DELETE FROM {table} WHERE {key}=?", gone)
         if put:
             self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({_marks(put[0])})", put)
+
+    def is_settled(self) -> bool:
+        """Whether there was no write since `settle`."""
+        return not self._grown
 
     def settle(self) -> None:
         """Empty a log that has grown: for a quiet moment, as it waits for the disk. Where there is no room it stays."""

@@ -118,6 +118,7 @@ class Machine:
         class Watched:
             chunks = staticmethod(database.chunks)
             past = staticmethod(database.past)
+            is_settled = staticmethod(database.is_settled)
             settle = staticmethod(database.settle)
 
             @staticmethod

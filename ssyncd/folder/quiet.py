@@ -1,0 +1,38 @@
+"""What can wait until nobody waits for the folder."""
+
+import math
+
+from ssyncd.folder.record import Record
+from ssyncd.tuning import give_memory_back
+
+QUIET = 0.5
+"""Seconds without anything to do after which is tidied up."""
+RESTED = 500
+"""Files that are let rest at once."""
+
+
+class Quiet:
+    """`swollen`: there is memory to be given back to the system."""
+
+    def __init__(self, record: Record) -> None:
+        self.swollen = False
+        self._record = record
+        self._since = math.inf
+
+    def tidy_up(self, resting: bool, now: float) -> float | None:
+        """After each round; `resting`: nothing is to be done, for now. When to come again; None if there is no need."""
+        record = self._record
+        self._since = min(self._since, now) if resting else math.inf
+        tidy = record.database.is_settled() and not (self.swollen or record.stirred)
+        if tidy or not resting:
+            return None
+        if self._since + QUIET > now:
+            return self._since + QUIET
+        record.database.settle()
+        if record.let_rest(RESTED):
+            self.swollen = True
+            return now
+        if self.swollen:
+            give_memory_back()
+            self.swollen = False
+        return None
