@@ -1,5 +1,6 @@
 """Runs works with programs, one after the other, and takes down what each cost."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -92,6 +93,7 @@ def _run(work: Work, program: Program, name: str, size: Size, passes: int) -> Ru
     """`passes`: how often a byte goes over the loopback on one way; twice if there is a proxy on it."""
     try:
         work.prepare(program, size)
+        os.sync()  # what was written before, and by whom, is not for this work to wait for
         before, carried = _costs(program), wire.carried()
         figures = work.measure(program, size)
         if figures is None:
