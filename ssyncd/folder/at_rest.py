@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ssyncd.disk.base import Stat
-from ssyncd.errors import StateCorruptError
 from ssyncd.planner.names import is_conflict_name
 from ssyncd.planner.structure import Placed
 from ssyncd.planner.tree import Content, Entry, Kind
@@ -40,13 +39,7 @@ class FilesAtRest:
         self._made: dict[str, Entry] = {}
 
     def load(self, rows: Iterable[RestingRow]) -> Iterator[tuple[str, int]]:
-        """Take in what the database has of this kind; the key and the stat's mtime of each. StateCorruptError."""
-        try:
-            yield from self._load(rows)
-        except (struct.error, AttributeError, TypeError) as error:
-            raise StateCorruptError(f"the state has a file that cannot be: {error}") from error
-
-    def _load(self, rows: Iterable[RestingRow]) -> Iterator[tuple[str, int]]:
+        """Take in what the database has of this kind; the key and the stat's mtime of each."""
         parents: dict[bytes, tuple[int, dict[str, str]]] = {}
         for key, version, placed, mine, above, name, hash, size, mtime, by, exec, *stat in rows:
             if above not in parents:

@@ -15,7 +15,7 @@ from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
 from ssyncd.protocol.ghosts import Ghost
-from ssyncd.state.database import Database
+from ssyncd.state.database import Database, sensible
 from ssyncd.state.rows import BaseRow, OvertakenRow, RemoteRow, Writes
 
 PLEA = "plea "
@@ -57,7 +57,8 @@ class Record:
         self.ledger = Ledger(database.sent())
         self.sent, self.add_sent, self.remove_sent = self.ledger.sent, self.ledger.add, self.ledger.remove
         self._writes = Writes(sent=self.ledger.unwritten)
-        self._load()
+        with sensible(database.path):
+            self._load()
 
     def _load(self) -> None:
         seen = int(self.meta.get("seen", "0"))

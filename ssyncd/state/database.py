@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -33,7 +34,7 @@ KEPT_PAST = 100
 """Versions of an object whose content's hash is kept."""
 LOG_LIMIT = 2 * 1024 * 1024
 """Bytes of SQLite's log above which a quiet moment is used to empty it."""
-AT_REST = """(same AND base_version = version AND NOT dead AND kind = 'file' AND hash IS NOT NULL AND by IS NOT NULL
+AT_REST = """(same AND base_version = version AND NOT dead AND kind = 'file' AND length(hash) = 32 AND by IS NOT NULL
     AND stat_kind = 'file' AND stat_size = size AND stat_exec = exec)"""
 """Of a file that is on both sides as agreed, and so on this disk."""
 _RESTING = (
@@ -61,6 +62,15 @@ def _mapped(path: Path | str) -> Iterator[None]:
         raise StateCorruptError(f"{path}: {error}") from error
 
 
+@contextmanager
+def sensible(path: Path | str) -> Iterator[None]:
+    """Around taking in what was read: a damaged file that SQLite takes for whole may hold anything."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
+        raise StateCorruptError(f"{path}: a row makes no sense: {error}") from error
+
+
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -80,7 +90,7 @@ def _identity(path: Path | str) -> tuple[int, int] | None:
 
 
 class Database:
-    """Used by one thread at a time. Every method raises StateError."""
+    """Used by one thread at a time. Every method raises StateError; what reads rows is to be called in `sensible`."""
 
     def __init__(self, path: Path | str) -> None:
         """`path`: a file, made with its directories where missing, or ":memory:"."""
@@ -231,10 +241,8 @@ class Database:
         """The rows of each key that is no file at rest. One entry serves both where they are the same."""
         for id, raw, *row in self._rows(f"SELECT * FROM entries WHERE {AT_REST} IS NOT TRUE"):
             key = self._read(raw, id)
-            with _mapped(self.path):
-                ghost = rows.remote(key, tuple(row[: len(REMOTE)]))
-                base = rows.base(key, tuple(row[len(REMOTE) :]), ghost)
-            yield ghost, base
+            ghost = rows.remote(key, tuple(row[: len(REMOTE)]))
+            yield ghost, rows.base(key, tuple(row[len(REMOTE) :]), ghost)
         self._unread.discard("the others")
 
     def _read(self, raw: bytes, id: int) -> str:
