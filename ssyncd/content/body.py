@@ -8,8 +8,7 @@ import re
 import sys
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pybase64 import b64decode, b64encode
 
@@ -34,8 +33,7 @@ MAX_DEVICE = 255
 _is_id = re.compile("[0-9a-f]{64}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """Just one of: `data` (stored form), `chunks`, or `list` (rows of the chunks that hold the list).
 
     With `list`, `chunks` is what the list says if that is known here, else empty.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.fields import (
@@ -64,8 +64,7 @@ class BadChange:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServerChange:
+class ServerChange(NamedTuple):
     """An accepted change. `diff` is relative to the version before; `source` is None for a new object (and for removals).
     A modification has no diff where the server says no more than that ours was taken (see `lean`).
 

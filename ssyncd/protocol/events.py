@@ -1,14 +1,13 @@
 """What a channel tells its owner, in order; `Authorized` and `Denied` are the messages themselves."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssyncd.protocol.ghosts import Ghost, Sent
 from ssyncd.protocol.messages import Authorized, Denied
 
 
-@dataclass(frozen=True, slots=True)
-class Updated:
+class Updated(NamedTuple):
     """One accepted version, already in the store. `mine` is our change that made it; its key is free again.
 
     `cv` is "" and several versions may lie between where the news comes from an index.

@@ -168,7 +168,7 @@ class Flight:
     def _release(self, sent: Sent) -> None:
         """Wait for this one no longer, its key is free; should it come after all, it is known as ours."""
         del self._by_key[sent.key]
-        kept = replace(sent, change=None)
+        kept = sent._replace(change=None)
         self._by_ccid[sent.ccid] = kept
         self._released.setdefault(sent.key, []).append(sent.ccid)
         self._store.add_sent(kept)

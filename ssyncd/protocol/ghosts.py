@@ -1,16 +1,14 @@
 """What a client remembers of a bucket: the last server version of each object, and the changes it sent."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ssyncd.errors import ApplyError
 from ssyncd.protocol import jsondiff
 from ssyncd.protocol.messages import MODIFY, REMOVE, ClientChange, ServerChange
 
 
-@dataclass(frozen=True, slots=True)
-class Ghost:
+class Ghost(NamedTuple):
     """The last version of an object that the server told us; `data` None: it was deleted (a tombstone).
 
     A tombstone that comes from an index has version 0: nobody said at which version the object went.
@@ -20,8 +18,7 @@ class Ghost:
     data: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A change of ours without an answer yet. `change` None: its payload was not kept, it cannot be sent again. `diff` is what
     of it is needed to know the object that it makes, if the server will not say."""
 

@@ -20,7 +20,7 @@ def client_of_a_lean_server(**options):
 
 
 def bare(key, version, source=None, ccid="c1"):
-    return Changes((replace(change(key, version, source=source, ccids=(ccid,)), diff=None),))
+    return Changes((change(key, version, source=source, ccids=(ccid,))._replace(diff=None),))
 
 
 @pytest.mark.parametrize("kept", [True, False])
