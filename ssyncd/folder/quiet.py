@@ -33,6 +33,7 @@ class Quiet:
             self.swollen = True
             return now
         if self.swollen:
+            record.shrink()
             give_memory_back()
             self.swollen = False
         return None

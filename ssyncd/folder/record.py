@@ -9,7 +9,7 @@ from itertools import islice
 from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
-from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts
+from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts, make_small
 from ssyncd.folder.entries import is_key, is_plea, to_data, to_entry
 from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Trees
@@ -286,6 +286,13 @@ class Record:
             del self.stirred[key]
             self._let_rest(key)
         return bool(self.stirred)
+
+    def shrink(self) -> None:
+        """A dict from which much was removed keeps the room for it."""
+        for tree in (self.base, self.local, self.remote):
+            make_small(tree.held)
+        for held in (self.stats.held, self.ghosts.held, self._versions):
+            make_small(held)
 
     def _let_rest(self, key: str) -> None:
         """What is in the database as one and the same on both sides needs no more room than there, if it is a file."""

@@ -147,7 +147,7 @@ class Tree:
         return key in self._entries or key in self._rows
 
     @property
-    def held(self) -> Mapping[str, Entry]:
+    def held(self) -> dict[str, Entry]:
         """What this tree holds by itself."""
         return self._entries
 

@@ -78,6 +78,7 @@ class Pair:
         for record in self.records:
             while record.let_rest(1):
                 pass
+            record.shrink()
 
     def reopen(self) -> None:
         self.commit()

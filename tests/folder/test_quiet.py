@@ -15,10 +15,14 @@ class Known:
     def __init__(self, stirred: int = 0, written: bool = False) -> None:
         self.stirred = dict.fromkeys(range(stirred))
         self.written = written
+        self.shrunk = 0
         self.database = SimpleNamespace(is_settled=lambda: not self.written, settle=self._settle)
 
     def _settle(self) -> None:
         self.written = False
+
+    def shrink(self) -> None:
+        self.shrunk += 1
 
     def let_rest(self, most: int) -> bool:
         for key in list(self.stirred)[:most]:
@@ -65,4 +69,5 @@ def test_many_are_let_rest_in_slices_and_then_memory_is_given_back(given_back: l
     assert tidy.tidy_up(True, 1.0) is None
     assert not known.stirred
     assert given_back == [True]
+    assert known.shrunk == 1
     assert tidy.tidy_up(True, 9.0) is None
