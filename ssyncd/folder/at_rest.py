@@ -177,9 +177,3 @@ class Ghosts(ByKey[RemoteRow]):
 
     def tombs(self) -> list[RemoteRow]:
         return [row for row in self.held.values() if row.dead]
-
-
-def make_small(table: dict[str, Any]) -> None:
-    rest = dict(table)
-    table.clear()
-    table.update(rest)

@@ -141,7 +141,7 @@ class Engine:
             # Noted only once nothing is in doubt: another restart must not end the doubt before it is answered.
             self.record.set_meta("boot", self.edge.boot)
         self.agenda.look_below("", "start")
-        self.agenda.touch_all(self.record.unsettled(dict.fromkeys((*self.record.base, *self.record.remote))))
+        self.agenda.touch_all(self.record.unsettled(self.record.base.held | self.record.remote.held))
 
     def handle(self, item: Any) -> None:
         """Take in one value from outside."""

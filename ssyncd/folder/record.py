@@ -5,11 +5,12 @@ Everything that changes here is written by the next `commit`, in one transaction
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
-from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts, make_small
+from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts
 from ssyncd.folder.entries import is_key, is_plea, to_data, to_entry
 from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Trees
@@ -290,9 +291,9 @@ class Record:
     def shrink(self) -> None:
         """A dict from which much was removed keeps the room for it."""
         for tree in (self.base, self.local, self.remote):
-            make_small(tree.held)
+            _make_small(tree.held)
         for held in (self.stats.held, self.ghosts.held, self._versions):
-            make_small(held)
+            _make_small(held)
 
     def _let_rest(self, key: str) -> None:
         """What is in the database as one and the same on both sides needs no more room than there, if it is a file."""
@@ -324,6 +325,12 @@ class Record:
         )
         stat = self.stats.get(key) if unchanged else None
         return BaseRow(entry, stat, self.base_version(key), entry == self.remote.get(key))
+
+
+def _make_small(table: dict[str, Any]) -> None:
+    rest = dict(table)
+    table.clear()
+    table.update(rest)
 
 
 def _as_it_was(base: BaseRow) -> Entry:

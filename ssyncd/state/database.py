@@ -38,7 +38,7 @@ AT_REST = """(same AND base_version = version AND NOT dead AND kind = 'file' AND
     AND stat_kind = 'file' AND stat_size = size AND stat_exec = exec)"""
 """Of a file that is on both sides as agreed, and so on this disk."""
 _RESTING = (
-    """id, key, version, placed, mine, parent, name, hash, size, mtime, by, exec, stat_mtime, stat_ctime, stat_inode"""
+    "id, key, version, placed, mine, parent, name, hash, size, mtime, by, exec, stat_mtime, stat_ctime, stat_inode"
 )
 
 
