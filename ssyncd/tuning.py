@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 # New objects before the youngest are looked through for cycles, and how often that happens before older ones are.
 COLLECT_AFTER = (50_000, 20, 50)
-# Bytes. Pieces up to the first are taken from memory that the process has; of that, so much may lie idle.
-OF_OUR_OWN = 4 * 1024 * 1024
+# Bytes. Pieces up to the first (a window that a file is cut in, with what was left of the one before) are taken from memory that
+# the process has; of that, so much may lie idle.
+OF_OUR_OWN = 6 * 1024 * 1024
 IDLE = 16 * 1024 * 1024
 # From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

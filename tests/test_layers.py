@@ -227,9 +227,9 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 # What a client's code outside `protocol` may know of messages: how a channel is opened, what ends it, the text of one, and an
 # index, which HTTP tells in the same words.
-MAY_BE_KNOWN = {"Authorized", "Denied", "IndexPage", "Init", "parse_frame", "valid_bucket", "valid_key"}
+MAY_BE_KNOWN = {"Authorized", "Denied", "IndexPage", "Init", "Notice", "parse_frame", "valid_bucket", "valid_key"}
 # A start of a message with a channel; the heartbeat, which has none, is the connection's.
-MESSAGE = re.compile(r"\d*:(init|i|e|cv|c|index)(:|$)")
+MESSAGE = re.compile(r"\d*:(init|i|e|cv|c|index|notice)(:|$)")
 
 
 def of_the_client() -> list[Path]:

@@ -48,21 +48,26 @@ _long = _Pool(lambda: zstandard.ZstdCompressor(level=LONG_LEVEL))
 _openers = _Pool(zstandard.ZstdDecompressor)
 
 
-def seal(plain: bytes | memoryview) -> bytes:
+def seal(plain: bytes) -> bytes:
     """Plain bytes to the stored form, compressed where that helps."""
+    return b"".join(seal_apart(plain))
+
+
+def seal_apart(plain: bytes) -> tuple[bytes, bytes]:
+    """The same, without a copy of what does not get smaller: the first byte, and the others."""
     size = len(plain)
     if size <= SHORT:
         with _short.one() as context:
             packed = context.compress(plain)
     elif _looks_packed(plain):
-        return b"".join((RAW, plain))
+        return RAW, plain
     else:
         with _long.one() as context:
             packed = context.compress(plain)
-    return ZSTD + packed if len(packed) < size - size // LEAST_SAVING else b"".join((RAW, plain))
+    return (ZSTD, packed) if len(packed) < size - size // LEAST_SAVING else (RAW, plain)
 
 
-def _looks_packed(plain: bytes | memoryview) -> bool:
+def _looks_packed(plain: bytes) -> bool:
     """Whether a few samples say that compressing is a waste (video, archives, encrypted files)."""
     view = memoryview(plain)
     step = (len(view) - SAMPLE) // (SAMPLES - 1)

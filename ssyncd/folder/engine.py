@@ -29,6 +29,7 @@ from ssyncd.folder.graves import Graves
 from ssyncd.folder.holds import Holds
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import tag
+from ssyncd.folder.notices import Notices
 from ssyncd.folder.overtaken import Overtaken
 from ssyncd.folder.pleas import Pleas
 from ssyncd.folder.quiet import Quiet
@@ -44,7 +45,7 @@ from ssyncd.planner.plan import Plan, Rekey
 from ssyncd.planner.planner import plan
 from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
-from ssyncd.protocol.messages import Authorized, Denied, Init
+from ssyncd.protocol.messages import Authorized, Denied, Init, Notice
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, ReadDone, ReadJob, Transfers, Uploaded, UploadJob
 
 log = logging.getLogger(__name__)
@@ -95,13 +96,15 @@ class Engine:
         self.overtaken = Overtaken(self.applier, self.channel.ask_version)
         self.doubts = Doubts(record, self.channel.ask_version)
         self.pleas = Pleas(record, bodies, self.channel, edge.transfers, settings)
+        self.notices = Notices(record, edge.disk, self.supply, self.channel, self.local.exclusion)
         self.graves = Graves(record, self.applier.rekey)
         self.holds = Holds(record, settings)
         self._hand_in()
         self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
 
     def _hand_in(self) -> None:
-        self.local.clock = self.sender.clock = self.pleas.clock = self.edge.clock
+        self.local.clock = self.sender.clock = self.pleas.clock = self.notices.clock = self.edge.clock
+        self.sender.begun = self.notices.give
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
         self.local.found = self.pleas.found
         self.sender.read_again = self.pleas.read_again = self.local.read_again
@@ -110,16 +113,13 @@ class Engine:
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
         verdicts = Verdicts(self.record, self.agenda, self.edge.clock)
         return {
-            Opened: self._happened,
-            Received: self._happened,
-            Closed: self._happened,
+            **dict.fromkeys((Opened, Received, Closed), self._happened),
             list: self.local.hint,
             ReadDone: self.local.read_done,
             Uploaded: self._uploaded,
             Fetched: self._fetched,
             JobFailed: self._job_failed,
-            Authorized: lambda _: None,
-            Denied: lambda _: None,
+            **dict.fromkeys((Authorized, Denied), lambda _: None),
             events.Updated: self._updated,
             events.Indexed: self._indexed,
             events.CaughtUp: self._caught_up,
@@ -128,6 +128,7 @@ class Engine:
             events.Refused: verdicts.refused,
             events.Delayed: lambda event: self.agenda.touch(event.sent.key),
             events.VersionArrived: self._version_arrived,
+            Notice: self.notices.heard,
             events.Reset: lambda _: log.warning("the server does not know where we left off: comparing everything"),
         }
 
@@ -162,6 +163,7 @@ class Engine:
             if not self._throttled():
                 self.local.read()
             self._plan(now)
+            self.notices.go_on()
             if self.line.live and self.agenda.empty and not self.local.unread:
                 self.graves.end()
         if self.line.connected:
@@ -225,20 +227,27 @@ class Engine:
     # From the transfers.
 
     def _uploaded(self, done: Uploaded) -> None:
+        self.quiet.swollen |= done.job.content.size > MUCH_MEMORY
         self.sender.uploaded(done.job.key, done.job.content.hash)
         self.pleas.sent(done.job)
         self.agenda.touch(done.job.key)
 
     def _fetched(self, done: Fetched) -> None:
+        self.quiet.swollen |= done.job.content.size > MUCH_MEMORY
         self.pleas.arrived(done.job.content.hash)
         if self.supply.fetched(done):
             self.agenda.touch_all((done.job.key, tag(done.job.key)))
             self.overtaken.fetched(done.job.key)
+        elif done.job.ahead:
+            self.notices.ended(done.job)
 
     def _job_failed(self, failed: JobFailed) -> None:
         job, error, now = failed.job, failed.error, self.edge.clock.monotonic()
         if isinstance(job, ReadJob):
             self.local.read_failed(job.key, job.path, error)
+            return
+        if isinstance(job, FetchJob) and job.ahead:
+            self._retry(self.notices.failed(job))
             return
         if isinstance(job, UploadJob):
             self.sender.upload_failed(job.key)
@@ -359,7 +368,7 @@ class Engine:
         if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
             return 0.0
         plea = self.pleas.next if self._may_send() else None
-        times = [time for time in (self.agenda.next, self.line.next, plea, tidy) if time is not None]
+        times = [time for time in (self.agenda.next, self.line.next, self.notices.next, plea, tidy) if time is not None]
         next = min([*times, self.holds.due])
         return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 

@@ -325,7 +325,8 @@ class Folder:
         client = record.meta.get("client") or f"ssyncd-{secrets.token_hex(16)}"
         record.set_meta("client", client)
         bucket = bucket_name(self.settings.name)
-        return Init(bucket, self.account.token, self.account.app, client, version=__version__, lean=extensions.lean)
+        init = Init(bucket, self.account.token, self.account.app, client, version=__version__)
+        return replace(init, lean=extensions.lean, notices=extensions.notices)
 
     def _deliver(self, happening: Any) -> None:
         if isinstance(happening, Received):

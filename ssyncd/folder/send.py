@@ -35,6 +35,8 @@ class Sender:
         self.device = ""
         self.random_key: Callable[[], str] = lambda: ""
         self.read_again: Callable[[str], None] = lambda _: None
+        self.begun: Callable[[Entry, Body], None] = lambda _entry, _body: None
+        """Told of what is uploaded from now on."""
         self.make_durable: Callable[[], bool] = lambda: True
         """What is on the disk now, against a power cut; False where that fails."""
         self.pending: dict[str, Send | SendDelete] = {}
@@ -182,6 +184,7 @@ class Sender:
             return
         self.uploading[key] = content.hash
         self._transfers.submit([UploadJob(key, path, stat, content, body)])
+        self.begun(entry, body)
 
     def uploaded(self, key: str, hash: str) -> None:
         self.uploading.pop(key, None)

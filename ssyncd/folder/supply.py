@@ -28,6 +28,9 @@ class Supply:
         self._ready: dict[str, tuple[str, Staged]] = {}
         self._asked: dict[str, str] = {}
         self.fetching: dict[str, Content] = {}
+        # What is fetched before the server has told of it: not counted as pending, for it may never do so.
+        self._ahead: dict[str, Content] = {}
+        self._broken_off: set[str] = set()
 
     @property
     def pending(self) -> int:
@@ -61,12 +64,31 @@ class Supply:
     def _fetch(self, key: str, content: Content, body: Body) -> None:
         if self.fetching.get(key) == content:
             return
+        if self._ahead.get(key) == content:
+            self.fetching[key] = self._ahead.pop(key)
+            return
         if content.size > self._disk.free():
             raise NoSpaceError("", f"{content.size} bytes are wanted, {self._disk.free()} are free")
-        if key in self.fetching:
-            self._transfers.cancel(key)
+        self._cancel(key)
         self.fetching[key] = content
         self._transfers.submit([FetchJob(key, content, body, tuple(self._sources(key)))])
+
+    def fetch_ahead(self, key: str, content: Content, body: Body) -> None:
+        """The server will soon tell of this content: when it is wanted, it may be here already. DiskError."""
+        if content in (self.fetching.get(key), self._ahead.get(key)) or self.has(key, content.hash):
+            return
+        if key in self.fetching or key in self._ready:
+            return  # of what the server has told already
+        self._cancel(key)
+        self._ahead[key] = content
+        self._transfers.submit([FetchJob(key, content, body, tuple(self._sources(key)), ahead=True)])
+
+    def _cancel(self, key: str) -> None:
+        if key in self.fetching or key in self._ahead:
+            self._transfers.cancel(key)
+        self.fetching.pop(key, None)
+        self._ahead.pop(key, None)
+        self._broken_off.discard(key)
 
     def _sources(self, key: str) -> Iterable[Source]:
         """Files here that may share chunks with it: above all its own old version."""
@@ -101,9 +123,13 @@ class Supply:
         self._asked.clear()
 
     def fetched(self, result: Fetched) -> bool:
-        """False if it is not wanted any more."""
-        key = result.job.key
-        if self.fetching.get(key) != result.job.content:
+        """False if it is not wanted, or not yet."""
+        key, content = result.job.key, result.job.content
+        if self._ahead.get(key) == content and key not in self._ready:
+            del self._ahead[key]
+            self._ready[key] = content.hash, result.staged
+            return False
+        if self.fetching.get(key) != content:
             result.staged.discard()
             return False
         del self.fetching[key]
@@ -113,8 +139,19 @@ class Supply:
         self._ready[key] = result.job.content.hash, result.staged
         return True
 
-    def fetch_failed(self, key: str) -> None:
-        self.fetching.pop(key, None)
+    def fetch_failed(self, key: str) -> bool:
+        """Whether it was wanted already."""
+        if self._ahead.pop(key, None) is not None:
+            self._broken_off.add(key)
+        return self.fetching.pop(key, None) is not None
+
+    def forget(self, key: str, hash: str) -> None:
+        """A content that was fetched ahead, and that nobody came for, or what there is of it. DiskError."""
+        if self.has(key, hash):
+            self.drop(key)
+        elif key in self._broken_off:
+            self._broken_off.discard(key)
+            self._disk.stage(key, resume=True).discard()
 
     def take(self, key: str, hash: str) -> Staged:
         """The staged file, from now on the caller's."""

@@ -69,7 +69,10 @@ class ChunkStore(Protocol):
     def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
         """Store (id, plain bytes), durable on return; bytes sent on the wire. Storing again is harmless."""
 
-    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """(id, plain bytes), verified, in the order asked for. ChunkMissingError, ContentError."""
+    def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
+        """(id, plain bytes), verified, in the order asked for. ChunkMissingError, ContentError.
+
+        A chunk that the server does not have yet may be waited for, for so many seconds.
+        """
 
     def close(self) -> None: ...

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from pybase64 import b64decode, b64encode
 
 from ssyncd.content.chunks import ID_SIZE, MAX_CHUNK, chunk_id
-from ssyncd.content.compression import open_sealed, seal
+from ssyncd.content.compression import open_sealed, seal, seal_apart
 from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RemoteError
 from ssyncd.network.base import ChunkStore
 from ssyncd.network.http import (
@@ -91,18 +91,20 @@ class HttpChunks:
         sent, size = 0, 0
         pieces: list[bytes] = []
         for id, plain in chunks:
-            sealed = seal(plain)
-            length = ID_SIZE + LENGTH_SIZE + len(sealed)
+            first, others = seal_apart(plain)
+            sealed = len(first) + len(others)
+            length = ID_SIZE + LENGTH_SIZE + sealed
             if pieces and size + length > self._request:
                 sent += self._put(pieces, size)
                 pieces, size = [], 0
-            pieces += (id + len(sealed).to_bytes(LENGTH_SIZE, "big"), sealed)
+            pieces += (id + sealed.to_bytes(LENGTH_SIZE, "big") + first, others)
             size += length
         return sent + (self._put(pieces, size) if pieces else 0)
 
-    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
+        path = f"{self._path}get?wait={wait:g}" if wait else f"{self._path}get"
         for some in _slices(ids):
-            response = self._server.open("POST", f"{self._path}get", (b"".join(some),), BINARY)
+            response = self._server.open("POST", path, (b"".join(some),), BINARY)
             try:
                 _check_status(response)
                 for id in some:
@@ -192,7 +194,7 @@ class ObjectChunks:
             pass
         return False
 
-    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:  # noqa: ARG002 - it cannot wait
         for id in ids:
             answer = self._server.ask("GET", f"{self._path}i/{id.hex()}", limit=2 * self._limit)
             if answer.status == 404:
@@ -286,11 +288,11 @@ class RetryingChunks:
                 del left[: len(some)]
         return sent
 
-    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
         done = failures = 0
         while done < len(ids):
             try:
-                for found in self._store.get(ids[done:]):
+                for found in self._store.get(ids[done:], wait):
                     done += 1
                     failures = 0
                     yield found

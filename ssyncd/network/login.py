@@ -74,6 +74,7 @@ class Extensions:
     window: int = PLAIN_WINDOW
     devices: bool = False
     lean: bool = False
+    notices: bool = False
     removed: bool = False
 
 
@@ -125,6 +126,7 @@ def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit
         window=_limit(limits, "window", PLAIN_WINDOW),
         devices=value.get("devices") == 1,
         lean=value.get("lean") == 1,
+        notices=value.get("notices") == 1,
         removed=value.get("removed") == 1,
     )
 

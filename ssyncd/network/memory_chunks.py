@@ -56,7 +56,7 @@ class MemoryChunks:
             sent += len(sealed)
         return sent
 
-    def get(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:  # noqa: ARG002 - nothing comes
         self._request("get", len(ids))
         for id in ids:
             sealed = self.stored.get(id)

@@ -31,6 +31,7 @@ from ssyncd.protocol.messages import (
     IndexRequest,
     Init,
     Log,
+    Notice,
     ServerChange,
     ServerMessage,
     Since,
@@ -112,6 +113,7 @@ class Channel:
             Changes: self._receive_changes,
             StateRequest: lambda *_: self._reporting.dump(number, self.state.name.lower(), self._flight),
             Log: lambda message, _: self._reporting.choose(message),
+            Notice: self._receive_notice,
         }
 
     # Asked
@@ -192,6 +194,11 @@ class Channel:
             self._say(VersionRequest(key, version))
         self._asked[key, version] = None
 
+    def notify(self, key: str, data: dict[str, Any]) -> None:
+        """Say what an object will be soon, if live and where the server hands that on."""
+        if self.state is State.LIVE and self._init.notices:
+            self._say(Notice(key, data))
+
     def reindex(self) -> list[Event]:
         """Compare everything with the server again, if live. Nothing in flight is given up."""
         events: list[Event] = []
@@ -200,7 +207,7 @@ class Channel:
             self._reporting.tell(events)
         return events
 
-    def _say(self, message: Init | IndexRequest | VersionRequest | Since | ClientChange) -> None:
+    def _say(self, message: Init | IndexRequest | VersionRequest | Since | ClientChange | Notice) -> None:
         self._out.append(message.text(self._number))
 
     # Opening (1, 2)
@@ -325,6 +332,10 @@ class Channel:
         if after_index:
             events.append(Indexed())
         self._go_live(events)
+
+    def _receive_notice(self, notice: Notice, events: list[Event]) -> None:
+        if self.state is State.LIVE:
+            events.append(notice)
 
     def _receive_version(self, answer: VersionAnswer, events: list[Event]) -> None:
         if (answer.key, answer.version) in self._asked:

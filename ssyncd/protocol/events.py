@@ -1,10 +1,11 @@
-"""What a channel tells its owner, in order; `Authorized` and `Denied` are the messages themselves."""
+"""What a channel tells its owner, in order; `Authorized`, `Denied` and `Notice` are the messages
+themselves."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ssyncd.protocol.ghosts import Ghost, Sent
-from ssyncd.protocol.messages import Authorized, Denied
+from ssyncd.protocol.messages import Authorized, Denied, Notice
 
 
 class Updated(NamedTuple):
@@ -90,4 +91,5 @@ Event = (
     | Unanswered
     | VersionArrived
     | Reset
+    | Notice
 )

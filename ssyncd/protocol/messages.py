@@ -61,6 +61,7 @@ __all__ = [
     "IndexRequest",
     "Init",
     "Log",
+    "Notice",
     "ServerChange",
     "ServerMessage",
     "Since",
@@ -112,7 +113,8 @@ def parse_frame(text: str) -> Frame:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`."""
+    """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`
+    and `Notice`."""
 
     bucket: str
     token: str
@@ -123,6 +125,7 @@ class Init:
     version: str = ""
     command: str = ""
     lean: bool = False
+    notices: bool = False
 
     def text(self, channel: int) -> str:
         fields: dict[str, str | bool] = {
@@ -138,6 +141,8 @@ class Init:
             fields["cmd"] = self.command
         if self.lean:
             fields["lean"] = True
+        if self.notices:
+            fields["notices"] = True
         return f"{channel}:init:{encoded_json(fields)}"
 
     @classmethod
@@ -153,6 +158,7 @@ class Init:
             version=loose_text(fields.get("version")),
             command=loose_text(fields.get("cmd")),
             lean=fields.get("lean") is True,
+            notices=fields.get("notices") is True,
         )
 
     @property
@@ -398,8 +404,30 @@ class StateDump:
         return f"{channel}:index:{encoded_json(dump)}"
 
 
-ClientMessage = Init | IndexRequest | VersionRequest | Since | ClientChange | BadChange | Heartbeat | Log
-ServerMessage = Authorized | Denied | IndexPage | VersionAnswer | UnknownCv | Changes | StateRequest | Heartbeat | Log
+# What is to come
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """`notice:{"id":KEY,"d":{...}}`: an object as it will be, soon. An extension to Simperium, for clients that say `notices` in
+    their `init`: the server hands it on to the others that are connected to the bucket now, and keeps nothing."""
+
+    key: str
+    data: dict[str, Any]
+
+    def text(self, channel: int) -> str:
+        return f"{channel}:notice:{encoded_json({'id': self.key, 'd': self.data})}"
+
+    @classmethod
+    def parse(cls, argument: str) -> "Notice":
+        fields = json_object(loads(argument), "notice")
+        return cls(key_of(fields), json_object(fields.get("d"), "data of a notice"))
+
+
+ClientMessage = Init | IndexRequest | VersionRequest | Since | ClientChange | BadChange | Notice | Heartbeat | Log
+ServerMessage = (
+    Authorized | Denied | IndexPage | VersionAnswer | UnknownCv | Changes | StateRequest | Notice | Heartbeat | Log
+)
 
 
 def parse_client(frame: Frame) -> ClientMessage | None:
@@ -437,6 +465,7 @@ _FROM_CLIENT: dict[tuple[bool, str], Callable[[str], ClientMessage]] = {
     (True, "e"): VersionRequest.parse,
     (True, "cv"): Since,
     (True, "c"): lambda argument: parse_client_change(loads(argument)),
+    (True, "notice"): Notice.parse,
     (False, "h"): _parse_heartbeat,
     (False, "log"): Log,
 }
@@ -448,6 +477,7 @@ _FROM_SERVER: dict[tuple[bool, str], Callable[[str], ServerMessage | None]] = {
     (True, "cv"): lambda _argument: UnknownCv(),
     (True, "c"): _parse_changes,
     (True, "index"): lambda _argument: StateRequest(),
+    (True, "notice"): Notice.parse,
     (False, "h"): _parse_heartbeat,
     (False, "log"): Log,
 }

@@ -1,5 +1,6 @@
 """One bucket on one socket, as the client sees it (section 3 of the notes, the ordering rule)."""
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -12,6 +13,9 @@ from ssyncd.server.storage.base import Token
 from ssyncd.server.writer import Outcome
 
 NOWHERE = 2**62
+# Kept for a client that reads slowly: older ones are dropped, and what is longer than any of ours is (characters).
+NOTICES = 16
+LONGEST_NOTICE = 256 * 1024
 
 
 class State(Enum):
@@ -37,6 +41,7 @@ class Channel:
         self.due = False
         self.outstanding = 0
         self.private: list[bytes] = []
+        self.notices: deque[str] = deque(maxlen=NOTICES)
         self._held: list[Entry] = []
         self._echoing = init.library == LIBRARY
         self._hub: Hub | None = None
@@ -75,6 +80,15 @@ class Channel:
             self.private += [entry.text for entry in outcome]
         elif self.state is State.PAGING:
             self._held += outcome
+
+    def hand_on(self, notice: str) -> None:
+        """To the other clients of the bucket that want notices."""
+        if not self.init.notices or len(notice) > LONGEST_NOTICE:
+            return
+        for listener in self.feed.listeners:
+            if isinstance(listener, Channel) and listener is not self and listener.init.notices:
+                listener.notices.append(notice)
+                listener.wake()
 
     def start_paging(self) -> None:
         """From the beginning: as of now, or as of what a LIVE channel was told last."""

@@ -5,7 +5,9 @@ Bodies are taken and given record by record: id (32 bytes), length (4 bytes, big
 
 import asyncio
 import logging
+import math
 import struct
+import time
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -27,6 +29,9 @@ CHECKED = 1000
 CHECKS_PER_MINUTE = 60
 CHECKS: web.AppKey[Rate] = web.AppKey("checks")
 NOT_THERE = 0xFFFFFFFF
+# Seconds that a request may ask to wait for a chunk, and between two looks for one that came by way of another process.
+LONGEST_WAIT = 30.0
+LOOK = 1.0
 # What goes to a thread at once, and is in memory twice for each request.
 STEP = 1024 * 1024
 # A stored form may be this much longer than the plain bytes: a marker, and a frame that did not help.
@@ -127,15 +132,16 @@ async def put_many(request: web.Request) -> web.Response:
 
 
 async def get_many(request: web.Request) -> web.StreamResponse:
-    core, scope = services(request), _scope(request)
+    """With `wait=SECONDS` each chunk that is not there is waited for, for so long: it may be on its way here."""
+    core, scope, wait = services(request), _scope(request), _wait(request)
     ids = await _ids(request)
     response = web.StreamResponse(headers={"Access-Control-Allow-Origin": "*"})
     response.content_type = _OCTETS
-    part, at = await core.carry(_records, core.blobs, scope, ids, 0)
+    part, at = await _next_records(core, scope, ids, 0, wait)
     # Only when the first part could be read: until then a failure is an answer.
     await response.prepare(request)
     while at < len(ids):
-        following = asyncio.ensure_future(core.carry(_records, core.blobs, scope, ids, at))
+        following = asyncio.ensure_future(_next_records(core, scope, ids, at, wait))
         try:
             await response.write(part)
         finally:
@@ -145,13 +151,33 @@ async def get_many(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _records(blobs: Blobs, scope: Scope, ids: Sequence[bytes], start: int) -> tuple[bytes, int]:
-    """Records from `start` on, about STEP bytes of them, and where to go on."""
+async def _next_records(
+    core: Services, scope: Scope, ids: Sequence[bytes], start: int, wait: float
+) -> tuple[bytes, int]:
+    if not wait:
+        return await core.carry(_records, core.blobs, scope, ids, start)
+    deadline = time.monotonic() + wait
+    with core.arrivals.watched(scope) as arrival:
+        while True:
+            part, at = await core.carry(_records, core.blobs, scope, ids, start, True)
+            left = deadline - time.monotonic()
+            if at > start:
+                return part, at
+            if left <= 0 or core.hub.closing:
+                return await core.carry(_records, core.blobs, scope, ids, start)
+            await arrival.wait(min(left, LOOK))
+
+
+def _records(blobs: Blobs, scope: Scope, ids: Sequence[bytes], start: int, present: bool = False) -> tuple[bytes, int]:
+    """Records from `start` on, about STEP bytes of them, and where to go on; with `present` not beyond the first that is not
+    there."""
     pieces: list[bytes] = []
     size = 0
     at = start
     while at < len(ids) and size < STEP:
         sealed = blobs.get(scope, ids[at])
+        if sealed is None and present:
+            break
         pieces.append(_RECORD.pack(ids[at], NOT_THERE if sealed is None else len(sealed)))
         pieces.append(sealed or b"")
         size += len(pieces[-1]) + _RECORD.size
@@ -165,7 +191,7 @@ class _Intake:
     def __init__(self, request: web.Request, scope: Scope) -> None:
         self._core: Services = services(request)
         self._quota = request.app[QUOTA]
-        self._user = scope.user
+        self._scope = scope
         self._upload = self._core.blobs.upload(scope)
         self._batch: list[tuple[bytes, bytes]] = []
         self._size = 0
@@ -181,7 +207,7 @@ class _Intake:
 
     async def _flush(self) -> None:
         await self._stored()
-        await self._quota.check(self._core, self._user, self._total)
+        await self._quota.check(self._core, self._scope.user, self._total)
         batch, self._batch, self._size = self._batch, [], 0
         limit = self._core.settings.chunk_limit
         self._storing = asyncio.ensure_future(self._core.carry(_store, self._upload, batch, limit))
@@ -196,7 +222,8 @@ class _Intake:
         await self._flush()
         await self._stored()
         await self._core.carry(self._upload.commit)
-        self._quota.add(self._user, self._total)
+        self._quota.add(self._scope.user, self._total)
+        self._core.arrivals.tell(self._scope)
 
     async def abort(self) -> None:
         """Forget what is not durable; nothing after `finish`."""
@@ -231,6 +258,16 @@ def _id(request: web.Request) -> bytes:
     if len(chunk) != ID_LENGTH:
         raise RefusedError("no chunk id: 64 hex digits", 400)
     return chunk
+
+
+def _wait(request: web.Request) -> float:
+    try:
+        seconds = float(request.query.get("wait", "0"))
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise RefusedError(f"wait is a number of seconds, at most {LONGEST_WAIT:.0f}", 400)
+    return seconds
 
 
 async def _ids(request: web.Request, most: int = IDS) -> list[bytes]:

@@ -185,7 +185,7 @@ class Waiter:
         """Whether something came in time (seconds)."""
         try:
             async with asyncio.timeout(timeout):
-                await self._more.wait()
+                await self.again()
         except TimeoutError:
             return False
         return True

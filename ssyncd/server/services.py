@@ -11,6 +11,7 @@ from ssyncd.errors import RefusedError
 from ssyncd.protocol.changes import ClientChange
 from ssyncd.server.accounts import Accounts
 from ssyncd.server.applications import Applications
+from ssyncd.server.arrivals import Arrivals
 from ssyncd.server.blobs.base import Blobs
 from ssyncd.server.hub import Hub
 from ssyncd.server.settings import ServerSettings
@@ -38,6 +39,7 @@ class Services:
         self.applications = Applications(accounts)
         self.blobs = blobs
         self.hub = Hub(storage)
+        self.arrivals = Arrivals()
         self.used: dict[bytes, int] = {}
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, "ssyncd-reader")

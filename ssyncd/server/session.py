@@ -21,9 +21,11 @@ from ssyncd.protocol.messages import (
     Authorized,
     ClientMessage,
     Denied,
+    Frame,
     Heartbeat,
     IndexRequest,
     Init,
+    Notice,
     Since,
     UnknownCv,
     VersionRequest,
@@ -123,6 +125,8 @@ class Session:
             self._change(frame.channel, message, len(text))
         elif isinstance(message, Heartbeat):
             self._answer(b"h:%d" % (message.count + 1))
+        elif isinstance(message, Notice):
+            self._notice(frame)
         elif message is not None and frame.channel is not None:
             await self._act(frame.channel, message)
         if self._crowded():
@@ -165,7 +169,7 @@ class Session:
             return
         bucket = await self._services.bucket(token, init.bucket)
         if self._services.settings.plain:
-            init = replace(init, lean=False)
+            init = replace(init, lean=False, notices=False)
         channel = self._channels[number] = Channel(number, init, token, bucket, self._wake.set)
         channel.join(self._services.hub)
         self._answer(Authorized(token.user_name).text(number).encode())
@@ -239,6 +243,11 @@ class Session:
             self._answer(changes_message(channel.number, channel.private))
             channel.private = []
 
+    def _notice(self, frame: Frame) -> None:
+        channel = None if frame.channel is None else self._channels.get(frame.channel)
+        if channel is not None:
+            channel.hand_on(frame.argument)
+
     def _version(self, channel: Channel, request: VersionRequest) -> None:
         data = self._services.storage.version(channel.bucket, request.key, request.version)
         body = b"?" if data is None else b'{"data":%b}' % data
@@ -289,6 +298,9 @@ class Session:
             if elements is not None:
                 sent = True
                 await self._send(changes_message(channel.number, elements))
+            while channel.notices:
+                sent = True
+                await self._send(f"{channel.number}:notice:{channel.notices.popleft()}".encode())
         return sent
 
     async def _due(self, channel: Channel) -> list[bytes] | None:
@@ -316,7 +328,7 @@ class Session:
         if entries is not None:
             return entries
         position, complete_to = channel.position, channel.feed.tail_from
-        entries = await self._services.read(self._from_storage, channel.bucket, position)
+        entries = await self._services.read(_read_log, self._services, channel.bucket, position)
         if not channel.open or channel.state is not State.LIVE or channel.position != position:
             self._wake.set()
             return None
@@ -325,13 +337,6 @@ class Session:
             channel.position = complete_to
             self._wake.set()
         return entries or None
-
-    def _from_storage(self, bucket: int, position: int) -> list[Entry]:
-        rows = self._services.storage.since(bucket, position, CATCH_UP_ROWS, MESSAGE)
-        positions = self._services.writer.positions
-        entries = [encode(row, positions) for row in rows]
-        # The row that went over the size may be a large one: it goes alone.
-        return entries[:-1] if len(entries) > 1 and sum(len(entry.text) for entry in entries) > MESSAGE else entries
 
     async def _send(self, message: bytes) -> None:
         if len(message) <= FRAME:
@@ -348,6 +353,13 @@ class Session:
 
 
 _UNFINISHED = struct.Struct("!BBQ")
+
+
+def _read_log(services: Services, bucket: int, position: int) -> list[Entry]:
+    rows = services.storage.since(bucket, position, CATCH_UP_ROWS, MESSAGE)
+    entries = [encode(row, services.writer.positions) for row in rows]
+    # The row that went over the size may be a large one: it goes alone.
+    return entries[:-1] if len(entries) > 1 and sum(len(entry.text) for entry in entries) > MESSAGE else entries
 
 
 def _told(channel: Channel) -> int:

@@ -1,7 +1,7 @@
 """Fetching: put a file together in `.ssyncd/` from what an earlier try left, from files of the folder, and from the server."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -9,11 +9,15 @@ from typing import NamedTuple
 from ssyncd.content.body import open_inline, unpack_rows
 from ssyncd.content.chunks import FileHash, Row, chunk_id
 from ssyncd.disk.base import Disk, Staged
-from ssyncd.errors import ContentError, DiskError, NoSpaceError, SsyncdError
+from ssyncd.errors import ChunkMissingError, ContentError, DiskError, NoSpaceError, SsyncdError
 from ssyncd.network.base import ChunkStore
 from ssyncd.transfer.jobs import Fetched, FetchJob, JobFailed, Result
 from ssyncd.transfer.sources import Sources
 from ssyncd.transfer.undertaking import Desk, Part, batches
+
+# What is fetched ahead: seconds that the server waits for a chunk, and how often in a row it may have waited for nothing.
+WAIT = 5.0
+WAITS = 60
 
 
 class _Place(NamedTuple):
@@ -59,11 +63,11 @@ class _File:
             except DiskError as error:
                 self.error = error
 
-    def hash(self, offset: int, size: int) -> None:
-        """The next bytes, as they lie in the staged file."""
+    def hash(self, offset: int, size: int, plain: bytes | None) -> None:
+        """The next bytes; if they are not at hand, as they lie in the staged file."""
         if self.error is None and self.staged is not None:
             try:
-                self.whole.update(self.staged.read_at(size, offset))
+                self.whole.update(self.staged.read_at(size, offset) if plain is None else plain)
             except DiskError as error:
                 self.error = error
 
@@ -91,6 +95,7 @@ class Fetch:
         self._files = [_File(job) for job in jobs]
         self._places: dict[bytes, list[_Place]] = {}
         self._sources = Sources(desk)
+        self._wait = WAIT if any(job.ahead for job in jobs) else 0.0
         self._batches: list[list[_Place]] = []
         # Guards the three below: which batches are written, up to which the files' hashes went, and whether a worker hashes.
         self._lock = threading.Lock()
@@ -132,7 +137,7 @@ class Fetch:
         job = file.job
         rows = job.body.chunks
         if job.body.list and not rows:
-            rows = load_list(self._desk.store, job.body.list, job.content.size)
+            rows = join_list(job.body.list, self._get(job.body.list), job.content.size)
         plain = open_inline(job.content, job.body) if job.body.data is not None else b""
         file.open(self._desk.disk)
         if plain:
@@ -148,41 +153,58 @@ class Fetch:
     def _carry(self, number: int) -> None:
         """One batch: every chunk that stands here for the first time goes to all its places."""
         absent: list[Row] = []
+        plains: dict[bytes, bytes] = {}
         for place in self._batches[number]:
             places = self._places[place.row.id]
-            if place is places[0] and self._alive(places) and not self._at_hand(place):
+            if place is places[0] and self._alive(places) and not self._at_hand(place, plains):
                 absent.append(place.row)
-        self._fetch(absent)
-        self._hash(number)
+        self._fetch(absent, plains)
+        self._hash(number, plains)
 
     def _alive(self, places: list[_Place]) -> bool:
         return any(place.file.error is None and self._desk.wanted(place.file.job) for place in places)
 
-    def _at_hand(self, place: _Place) -> bool:
+    def _at_hand(self, place: _Place, plains: dict[bytes, bytes]) -> bool:
         """Take the chunk from where it belongs already, or from a file of the folder; verified."""
         row = place.row
         left = place.file.left_over(place.offset, row)
-        if left is not None:
-            self._spread(row, left, place)
-            return True
-        found = self._sources.read(row)
-        if found is not None:
-            self._spread(row, found)
-        return found is not None
+        found = self._sources.read(row) if left is None else left
+        if found is None:
+            return False
+        plains[row.id] = found
+        self._spread(row, found, None if left is None else place)
+        return True
 
-    def _fetch(self, rows: list[Row]) -> None:
+    def _fetch(self, rows: list[Row], plains: dict[bytes, bytes]) -> None:
         """From the server; what one chunk's absence spoils are the files that need it."""
         while rows:
             done = 0
             try:
-                for row, (_, plain) in zip(rows, self._desk.store.get([row.id for row in rows]), strict=True):
+                for row, plain in zip(rows, self._get(rows), strict=True):
                     self._desk.count(down=len(plain))
                     self._spread(row, plain)
+                    plains[row.id] = plain
                     done += 1
             except ContentError as error:
                 self._spoil(rows[done].id, error)
                 done += 1
-            rows = rows[done:]
+            rows = [row for row in rows[done:] if self._alive(self._places[row.id])]
+
+    def _get(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        """From the server; of what is fetched ahead it may have to come there first."""
+        done = waits = 0
+        while done < len(rows):
+            try:
+                for _, plain in self._desk.store.get([row.id for row in rows[done:]], self._wait):
+                    done, waits = done + 1, 0
+                    yield plain
+            except ChunkMissingError:
+                waits += 1
+                if not self._wait or waits > WAITS or not self._is_wanted():
+                    raise
+
+    def _is_wanted(self) -> bool:
+        return any(file.error is None and self._desk.wanted(file.job) for file in self._files)
 
     def _spread(self, row: Row, plain: bytes, has: _Place | None = None) -> None:
         if len(plain) != row.size:
@@ -196,30 +218,36 @@ class Fetch:
         for place in self._places[id]:
             place.file.error = place.file.error or error
 
-    def _hash(self, number: int) -> None:
-        """Hash what is written from the beginning on without a gap: one worker at a time, while the others go on."""
+    def _hash(self, number: int, plains: dict[bytes, bytes]) -> None:
+        """Hash what is written from the beginning on without a gap: one worker at a time, while the others go on. `plains`: what
+        of this batch is still in memory."""
         with self._lock:
             self._done.add(number)
             if self._hashing:
                 return
             self._hashing = True
-        while (batch := self._next_whole()) is not None:
-            for place in batch:
-                place.file.hash(place.offset, place.row.size)
+        while (next := self._next_whole()) is not None:
+            for place in self._batches[next]:
+                place.file.hash(place.offset, place.row.size, plains.get(place.row.id))
 
-    def _next_whole(self) -> list[_Place] | None:
+    def _next_whole(self) -> int | None:
         with self._lock:
             if self._hashed not in self._done:
                 self._hashing = False
                 return None
             self._hashed += 1
-            return self._batches[self._hashed - 1]
+            return self._hashed - 1
 
 
 def load_list(store: ChunkStore, pieces: Sequence[Row], size: int) -> tuple[Row, ...]:
     """The rows of a file of `size` bytes, from the chunks that hold its list. NetworkError, ContentError."""
+    return join_list(pieces, (plain for _, plain in store.get([row.id for row in pieces])), size)
+
+
+def join_list(pieces: Sequence[Row], plains: Iterable[bytes], size: int) -> tuple[Row, ...]:
+    """The same, from the bytes of these chunks."""
     got = []
-    for row, (_, plain) in zip(pieces, store.get([row.id for row in pieces]), strict=True):
+    for row, plain in zip(pieces, plains, strict=True):
         if len(plain) != row.size:
             raise ContentError("a piece of the list of chunks has another length than promised")
         got.append(plain)

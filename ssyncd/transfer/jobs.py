@@ -65,12 +65,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FetchJob:
-    """Put the bytes of `content` together in a staged file under the tag `key`."""
+    """Put the bytes of `content` together in a staged file under the tag `key`.
+
+    `ahead`: its chunks may still be on their way to the server, and are waited for, on a thread of its own.
+    """
 
     key: str
     content: Content
     body: Body
     sources: tuple[Source, ...] = ()
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

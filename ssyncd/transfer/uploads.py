@@ -48,8 +48,12 @@ class Upload:
         if not self._holders:
             return ()
         missing = self._missing()
-        needed = [holders[0].row for id, holders in self._holders.items() if id in missing]
-        return [partial(self._send, rows) for rows in batches(needed, lambda row: row.size)]
+        needed = [holders[0] for id, holders in self._holders.items() if id in missing]
+        # The lists first: who fetches ahead can do nothing without them.
+        lists = [chunk.row for chunk in needed if chunk.plain is not None]
+        rows = [chunk.row for chunk in needed if chunk.plain is None]
+        parts = [*batches(lists, _row_size), *batches(rows, _row_size)]
+        return [partial(self._send, part) for part in parts]
 
     def _missing(self) -> set[bytes]:
         store = self._desk.store
@@ -112,6 +116,10 @@ class Upload:
         except DiskError as error:
             file.error = error
             return None
+
+
+def _row_size(row: Row) -> int:
+    return row.size
 
 
 class _Reading:

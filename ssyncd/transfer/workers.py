@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 TOGETHER: dict[type[Job], int] = {ReadJob: 256, UploadJob: 256, FetchJob: 32}
 
 Slot = tuple[type[Job], str]
+Task = Callable[[], None]
 
 
 class _Group:
@@ -39,7 +40,8 @@ class Transfers:
     """`submit` jobs; results come by `deliver`, many in one call, on a worker's thread: it must only queue them.
 
     Short jobs (up to BATCH bytes) go before long ones and are taken many at once; long ones are cut in parts that all workers
-    share. Jobs of one key and kind are done one after the other. `store` is used from all workers at once. With `workers=0`
+    share; what is fetched ahead has a thread of its own, for it waits for others. Jobs of one key and kind are done one after the
+    other. `store` is used from all workers at once. With `workers=0`
     there are no threads: `pump` does what is there.
     """
 
@@ -52,6 +54,7 @@ class Transfers:
         self._change = threading.Condition()
         self._short: dict[type[Job], deque[Job]] = {kind: deque() for kind in TOGETHER}
         self._long: deque[Job] = deque()
+        self._ahead: deque[Job] = deque()
         self._parts: deque[tuple[_Group, Part]] = deque()
         # Of each key and kind one job is queued or under way (_current); the others wait in _behind, in order.
         self._current: dict[Slot, Job] = {}
@@ -61,7 +64,11 @@ class Transfers:
         self._long_allowed = max(1, workers - 1)
         self._progress = Progress(0, 0, 0)
         self._stopping = False
-        self._threads = [threading.Thread(target=self._work, name=f"ssyncd-transfer-{n}") for n in range(workers)]
+        tasks = {f"{n}": self._next for n in range(workers)} | ({"ahead": self._next_ahead} if workers else {})
+        self._threads = [
+            threading.Thread(target=self._work, args=(next,), name=f"ssyncd-transfer-{name}")
+            for name, next in tasks.items()
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -94,7 +101,7 @@ class Transfers:
     def pump(self) -> bool:
         """Do all that is queued, on the calling thread; False if there was nothing. For `workers=0`."""
         did = False
-        while (task := self._take(wait=False)) is not None:
+        while (task := self._take(self._next, wait=False) or self._take(self._next_ahead, wait=False)) is not None:
             task()
             did = True
         return did
@@ -125,21 +132,21 @@ class Transfers:
 
     # for the workers; those that need the lock to be held say so
 
-    def _work(self) -> None:
-        while (task := self._take(wait=True)) is not None:
+    def _work(self, next: Callable[[], Task | None]) -> None:
+        while (task := self._take(next, wait=True)) is not None:
             task()
 
-    def _take(self, wait: bool) -> Callable[[], None] | None:
+    def _take(self, next: Callable[[], Task | None], wait: bool) -> Task | None:
         """What to do next; None when there is nothing (any more)."""
         with self._change:
             while not self._stopping:
-                task = self._next()
+                task = next()
                 if task is not None or not wait:
                     return task
                 self._change.wait()
             return None
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> Task | None:
         """With the lock."""
         for kind, queue in self._short.items():
             jobs = self._together(kind, queue)
@@ -152,6 +159,14 @@ class Transfers:
             if self._still_wanted(job):
                 self._long_running += 1
                 return partial(self._begin, _Group([job], self._undertaking([job]), long=True))
+        return None
+
+    def _next_ahead(self) -> Task | None:
+        """With the lock."""
+        while self._ahead:
+            job = self._ahead.popleft()
+            if self._still_wanted(job):
+                return partial(self._do_alone, _Group([job], self._undertaking([job]), long=False))
         return None
 
     def _together(self, kind: type[Job], queue: deque[Job]) -> list[Job]:
@@ -186,7 +201,9 @@ class Transfers:
     def _queue(self, job: Job) -> None:
         """With the lock."""
         self._current[_slot(job)] = job
-        if _size(job) > BATCH:
+        if isinstance(job, FetchJob) and job.ahead:
+            self._ahead.append(job)
+        elif _size(job) > BATCH:
             self._long.append(job)
         else:
             self._short[type(job)].append(job)
@@ -200,13 +217,22 @@ class Transfers:
             case FetchJob():
                 return Fetch(self, [job for job in jobs if isinstance(job, FetchJob)])
 
-    def _begin(self, group: _Group) -> None:
+    def _start(self, group: _Group) -> list[Part]:
         parts: list[Part] = []
 
         def start() -> None:
             parts.extend(group.undertaking.start())
 
         self._guarded(group, start)
+        return parts
+
+    def _do_alone(self, group: _Group) -> None:
+        for part in self._start(group):
+            self._guarded(group, part)
+        self._finish(group)
+
+    def _begin(self, group: _Group) -> None:
+        parts = self._start(group)
         if not parts:
             self._finish(group)
             return

@@ -184,3 +184,26 @@ def test_a_connection_that_died_unnoticed_is_replaced_in_seconds(site: Site, net
     (one if who == "alpha" else other).write("new", "1")
     until(lambda: one.holds("new", "1") and other.holds("new", "1"), "it arrives", 22.0 if who == "alpha" else 40.0)
     agree(one, other)
+
+
+@pytest.mark.slow
+def test_a_long_file_is_fetched_while_it_is_still_being_sent(site: Site, network: Network) -> None:
+    if site.plain:
+        pytest.skip("a plain server hands on no notices, and waits for no chunks")
+    one, other = network.machine("alpha"), network.machine("beta")
+    start(one, other)
+    before = site.server.count(one.bucket)
+    network[one].weather = Weather(rate=10_000_000)
+    data = random.Random(SEED).randbytes(48 << 20)
+    one.save("long", data)
+
+    def staged() -> int:
+        return sum(file.stat().st_size for file in other.path(".ssyncd/stage").iterdir() if file.exists())
+
+    until(lambda: staged() > 16 << 20, other.report, PATIENCE)
+    assert site.server.count(one.bucket) == before, "the server does not know it yet"
+    # What is there already is not fetched again.
+    network[one].weather = CALM
+    agree(one, other, timeout=PATIENCE)
+    assert other.holds("long", data)
+    assert staged() == 0

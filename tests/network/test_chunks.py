@@ -414,8 +414,8 @@ def test_a_refusal_is_not_tried_again():
 
 def test_an_answer_that_breaks_off_goes_on_where_it_was():
     class Breaking(MemoryChunks):
-        def get(self, ids):
-            for number, found in enumerate(super().get(ids)):
+        def get(self, ids, wait=0.0):
+            for number, found in enumerate(super().get(ids, wait)):
                 if number == 2:
                     raise NetworkError("broken off")
                 yield found
@@ -426,6 +426,21 @@ def test_an_answer_that_breaks_off_goes_on_where_it_was():
     store = RetryingChunks(inner, lambda _: False, lambda: 0.0, Patience(tries=2))
     assert list(store.get([id for id, _ in chunks])) == chunks
     assert [count for name, count in inner.requests if name == "get"] == [7, 5, 3, 1]
+
+
+def test_a_chunk_that_is_on_its_way_can_be_waited_for(tmp_path):
+    with real_server(tmp_path) as account:
+        store, other = (open_store(account, "notes", OURS) for _ in range(2))
+        chunks = named(b"milk", NOISE)
+        store.put(chunks[:1])
+        coming = RetryingChunks(other, lambda _: False, lambda: 0.0).get([id for id, _ in chunks], 30.0)
+        assert next(coming) == chunks[0]
+        putting = threading.Thread(target=store.put, args=(chunks[1:],))
+        putting.start()
+        assert list(coming) == chunks[1:]
+        putting.join()
+        for one in (store, other):
+            one.close()
 
 
 def test_a_strangers_chunks_are_not_there(tmp_path):

@@ -19,6 +19,7 @@ from ssyncd.protocol.messages import (
     IndexRequest,
     Init,
     Log,
+    Notice,
     ServerChange,
     Since,
     StateRequest,
@@ -63,6 +64,7 @@ def test_a_message_is_cut_at_its_first_colons_only(text, frame):
 
 FROM_CLIENT = [
     Init("bucket", "token", "app", "client", version="1", command="i::::50"),
+    Init("bucket", "token", "app", "client", lean=True, notices=True),
     IndexRequest(True, "mark", 10),
     IndexRequest(),
     VersionRequest("a.key", 3),
@@ -72,6 +74,7 @@ FROM_CLIENT = [
     ClientChange("k", "M", "c-1", None, None, {"b": 1}),
     ClientChange("k", "-", "c-1"),
     ClientChange("bucket", "EMPTY", "c-1"),
+    Notice("k", {"a": {"b": 1}}),
 ]
 FROM_SERVER = [
     Authorized("me@example.com"),
@@ -90,6 +93,7 @@ FROM_SERVER = [
         )
     ),
     Changes(()),
+    Notice("k", {"a": {"b": 1}}),
 ]
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,65 @@ def test_many_chunks_go_up_and_down_in_one_request_in_the_order_asked_for(tmp_pa
         assert answer.body == expected + absent + b"\xff" * 4 + record(plain[0])
 
     told(tmp_path, story, **LIMITS)
+
+
+def test_a_chunk_that_is_on_its_way_can_be_waited_for(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        plain = [os.urandom(9000) for _ in range(4)]
+        ids = ids_of(*plain)
+        await call(server, "put", record(plain[0]))
+        getting = asyncio.ensure_future(call(server, "get?wait=20", b"".join(ids)))
+        for one in plain[1:]:
+            await until(lambda: bool(server.server.core.arrivals._waiting))
+            assert not getting.done()
+            assert (await call(server, "put", record(one))).status == 200
+        assert (await getting).body == b"".join(map(record, plain))
+        assert not server.server.core.arrivals._waiting
+
+    told(tmp_path, story, **LIMITS)
+
+
+def test_what_another_process_stored_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssyncd.server.chunks_api.LOOK", 0.02)
+
+    async def story(server: Running) -> None:
+        core = server.server.core
+        getting = asyncio.ensure_future(call(server, "get?wait=20", ids_of(b"x")[0]))
+        await until(lambda: bool(core.arrivals._waiting))
+        (scope,) = core.arrivals._waiting
+        upload = core.blobs.upload(scope)
+        upload.add([(ids_of(b"x")[0], seal(b"x"))])
+        upload.commit()
+        assert (await getting).body == record(b"x")
+
+    told(tmp_path, story, **LIMITS)
+
+
+def test_a_chunk_is_not_waited_for_longer_than_asked(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        here, absent = ids_of(b"here", b"absent")
+        await call(server, "put", record(b"here"))
+        answer = await call(server, "get?wait=0.05", here + absent + here)
+        assert answer.body == record(b"here") + absent + b"\xff" * 4 + record(b"here")
+        for wait in ("x", "-1", "31", "nan", "inf"):
+            assert (await call(server, f"get?wait={wait}", here)).status == 400
+
+    told(tmp_path, story, **LIMITS)
+
+
+def test_a_server_that_stops_waits_for_nothing(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        getting = asyncio.ensure_future(call(server, "get?wait=30", ids_of(b"x")[0]))
+        await until(lambda: bool(server.server.core.arrivals._waiting))
+        server.server.core.hub.wake_all()
+        assert (await getting).body == ids_of(b"x")[0] + b"\xff" * 4
+
+    told(tmp_path, story, **LIMITS)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.001)
 
 
 def test_the_server_sees_for_itself_which_chunks_are_sound(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Machine:
         self._stored = stored
         self._ids = Random(f"{name} {seed}")
         self._lean = Random(f"lean {name} {seed}").randrange(3)
+        self.hears_notices = Random(f"notices {name} {seed}").randrange(4) > 0
         self.disk = MemoryDisk(f"folder of {name}", time.stamp)
         self.user = self.disk.user
         self.database = Database(":memory:")
@@ -99,8 +100,9 @@ class Machine:
             Clock(self.time.monotonic, self.time.wall),
             f"boot {self._boots}",
         )
-        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}", lean=self._lean > 0)
+        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}", lean=self._lean > 0, notices=self.hears_notices)
         self.engine = Engine(settings, edge, self.record, init, 100)
+        self.engine.notices.least = 0
         self.engine.channel.knows_much = lambda: self._lean > 1
         self.watcher = MemoryWatcher(self.disk, auto=False)
         recover(self.disk, self.record)

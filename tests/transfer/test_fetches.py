@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from ssyncd.content.compression import seal
 from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, NoSpaceError, UnreadableError
 from ssyncd.planner.tree import Content
 from ssyncd.transfer import Fetched, FetchJob, JobFailed, Source
+from ssyncd.transfer.fetches import WAITS, Fetch
 from tests.transfer.desk import KEYS, Desk, content_of, id_of, noise
 
 
@@ -179,7 +181,7 @@ def test_a_broken_list_fails_its_file_alone(plain):
     assert isinstance(done, Fetched)
 
 
-@pytest.mark.parametrize("call", ["create", "write", "read"])
+@pytest.mark.parametrize("call", ["create", "write"])
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, NoSpaceError), (errno.EIO, UnreadableError)])
 def test_a_failing_disk_fails_the_file(call, number, error):
     desk = Desk()
@@ -197,6 +199,74 @@ def test_a_failing_disk_fails_the_file(call, number, error):
     desk.disk.on_step = None
     (done,) = desk.work(job)
     assert desk.bytes_of(done.staged) == noise(90_000)
+
+
+def test_what_comes_out_of_order_is_read_back_to_be_hashed():
+    desk = Desk(max_chunk=8 << 20)
+    data = noise(20_000_000)
+    fetch = Fetch(desk.transfers, [desk.share("a", data)])
+    parts = fetch.start()
+    assert len(parts) > 2
+    for part in reversed(parts):
+        part()
+    (done,) = fetch.finish()
+    assert desk.bytes_of(done.staged) == data
+
+
+def test_a_disk_that_does_not_give_back_what_came_out_of_order_fails_the_file():
+    desk = Desk(max_chunk=8 << 20)
+    fetch = Fetch(desk.transfers, [desk.share("a", noise(20_000_000))])
+
+    def fail(name, _):
+        if name == "read":
+            raise OSError(errno.EIO, "no luck")
+
+    parts = fetch.start()
+    desk.disk.on_step = fail
+    for part in reversed(parts):
+        part()
+    (failed,) = fetch.finish()
+    assert isinstance(failed, JobFailed)
+    assert isinstance(failed.error, UnreadableError)
+
+
+def test_what_is_fetched_ahead_waits_for_its_chunks():
+    desk = Desk()
+    data = noise(900_000)
+    job = replace(desk.share("a", data), ahead=True)
+    stored, desk.store.stored = dict(desk.store.stored), {}
+    waits = []
+
+    def come(name):
+        if name == "get":
+            waits.append(name)
+            # One more of the chunks each time.
+            id = next((id for id in stored if id not in desk.store.stored), None)
+            if id is not None:
+                desk.store.stored[id] = stored[id]
+
+    desk.before = come
+    (done,) = desk.work(job)
+    assert desk.bytes_of(done.staged) == data
+    assert len(waits) >= len(stored)
+
+
+def test_what_never_comes_is_not_waited_for_for_ever():
+    desk = Desk()
+    job = replace(desk.share("a", noise(900_000)), ahead=True)
+    desk.store.stored.popitem()
+    (failed,) = desk.work(job)
+    assert isinstance(failed.error, ChunkMissingError)
+    assert desk.asked("get")[-WAITS:] == [1] * WAITS
+
+
+def test_who_no_longer_wants_it_waits_for_nothing():
+    desk = Desk()
+    job = replace(desk.share("a", noise(900_000)), ahead=True)
+    desk.store.stored.clear()
+    desk.before = lambda name: desk.transfers.cancel(job.key) if name == "get" else None
+    assert desk.work(job) == []
+    assert len(desk.asked("get")) == 1
 
 
 def test_a_file_that_fits_no_disk_leaves_nothing():

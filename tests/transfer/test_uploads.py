@@ -53,6 +53,17 @@ def test_a_list_goes_with_its_chunks():
     assert {row.id for row in (*job.body.chunks, *job.body.list)} == stored(desk)
 
 
+def test_a_list_goes_before_its_chunks():
+    """Who fetches ahead needs it first."""
+    desk = Desk(max_chunk=4096)
+    desk.write("a", noise(5 * MIB))
+    job = desk.uploading("a")
+    there = []
+    desk.before = lambda name: there.append(stored(desk)) if name == "put" else None
+    desk.work(job)
+    assert there[:2] == [set(), {row.id for row in job.body.list}]
+
+
 def test_a_list_that_is_not_known_here_means_reading_again():
     desk = Desk(max_chunk=4096)
     desk.write("a", noise(5 * MIB))

@@ -1,5 +1,6 @@
 import threading
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -134,6 +135,24 @@ def test_short_jobs_do_not_wait_behind_long_ones(inbox, run):
     for result in results:
         if isinstance(result, Fetched):
             result.staged.discard()
+
+
+def test_who_fetches_ahead_holds_nobody_up(inbox, run):
+    desk = Desk(max_chunk=8 * MIB)
+    ahead = [replace(desk.share(f"l{n}", noise(20 * MIB, n), KEYS[n]), ahead=True) for n in range(2)]
+    gate = Gate("get")
+    desk.before = gate
+    transfers = run(desk.disk, desk.store, workers=1)
+    transfers.submit(ahead)
+    assert gate.waiting.acquire(timeout=DEADLINE)
+    transfers.submit([ReadJob(KEYS[9], "l0", desk.disk.stat("l0"))])
+    (read,) = inbox.wait(1)
+    assert isinstance(read, ReadDone)
+    gate.opened.set()
+    done = inbox.wait(2)
+    assert [result.job for result in done] == ahead
+    for result in done:
+        result.staged.discard()
 
 
 def test_the_results_of_one_key_come_in_order(inbox, run):
