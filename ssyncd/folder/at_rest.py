@@ -17,23 +17,26 @@ from ssyncd.state.rows import RemoteRow, RestingRow
 T = TypeVar("T")
 
 # Whether it is executable, whether its place is ours; the numbers of its parent and its device; version, placed, size, mtime;
-# mtime, ctime and inode of its stat; hash. The name follows, in UTF-8.
-_ROW = struct.Struct("<??IIqqqqqqq32s")
+# mtime, ctime and inode of its stat; the number of its row in the database; hash. The name follows, in UTF-8.
+_ROW = struct.Struct("<??IIqqqqqqqq32s")
 _STAT = struct.Struct("<?25xq8xqqq")
+_ID = struct.Struct("<66xq")
 NOWHERE = Placed(0, False)
 CACHED = 256
 """Entries made of rows that are kept, so that who asks again gets the same one."""
 
 
 class FilesAtRest:
-    """Implements `planner.tree.AtRest`. `released` takes the ghost and the stat of what is at rest no more."""
+    """Implements `planner.tree.AtRest`. `released` takes the ghost and the stat of what is at rest no more; `ids` holds the
+    numbers of the rows in the database for all others."""
 
-    def __init__(self, released: Callable[[RemoteRow, Stat], None]) -> None:
+    def __init__(self, released: Callable[[RemoteRow, Stat], None], ids: dict[str, int]) -> None:
         self.rows: dict[str, bytes] = {}
         self.names: dict[str, dict[str, str]] = {}
         self.size = 0
         self.conflicts = 0
         self._released = released
+        self._ids = ids
         self._texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self._made: dict[str, Entry] = {}
@@ -46,8 +49,8 @@ class FilesAtRest:
                 parent = above.hex()
                 parents[above] = self._number(parent), self.names.setdefault(parent, {})
             number, names = parents[above]
-            row = _ROW.pack(exec, mine, number, self._number(by), version, placed, size, mtime, *stat, hash)
-            self.rows[key] = row + name.encode()
+            facts = (version, placed, size, mtime, *stat, self._ids.pop(key))
+            self.rows[key] = _ROW.pack(exec, mine, number, self._number(by), *facts, hash) + name.encode()
             if names.setdefault(name, key) is key:
                 self._count(name, size)
             else:
@@ -71,7 +74,7 @@ class FilesAtRest:
             return False
         if self.names.get(entry.parent, {}).get(entry.name, key) != key:
             return False
-        facts = (ghost.version, ghost.placed, size, mtime, stat.mtime, stat.ctime, stat.inode)
+        facts = (ghost.version, ghost.placed, size, mtime, stat.mtime, stat.ctime, stat.inode, self._ids.pop(key))
         numbers = self._number(entry.parent), self._number(by)
         row = _ROW.pack(entry.exec, ghost.mine, *numbers, *facts, bytes.fromhex(hash))
         self.rows[key] = row + entry.name.encode()
@@ -106,6 +109,14 @@ class FilesAtRest:
         exec, size, mtime, ctime, inode = _STAT.unpack_from(row)
         return Stat("file", size, mtime, ctime, inode, exec)
 
+    def id(self, key: str) -> int | None:
+        """The number of its row in the database."""
+        row = self.rows.get(key)
+        if row is None:
+            return None
+        id: int = _ID.unpack_from(row)[0]
+        return id
+
     def ghost(self, key: str) -> RemoteRow | None:
         row = self.rows.get(key)
         if row is None:
@@ -128,7 +139,8 @@ class FilesAtRest:
         row = self.rows.pop(key)
         facts = _ROW.unpack_from(row)
         entry = self._made.pop(key, None) or self._entry(key, row, facts)
-        exec, mine, _, _, version, placed, size, _, mtime, ctime, inode, _ = facts
+        exec, mine, _, _, version, placed, size, _, mtime, ctime, inode, id, _ = facts
+        self._ids[key] = id
         return RemoteRow(key, version, False, placed, mine, entry), Stat("file", size, mtime, ctime, inode, exec)
 
 

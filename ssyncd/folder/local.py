@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat
@@ -24,7 +25,7 @@ STILL = 1.0
 LATER = 0.05
 """Seconds until a directory that is not where it was, of which nobody told us yet, is looked at itself."""
 SLICE = 256
-"""Small files read in one round, so that sending starts before the last one is read."""
+"""Files of one round, so that sending starts before the last one is read."""
 COARSE = 10_000_000
 """Nanoseconds; kernels before 6.13 stamp files with a clock this coarse, so that two writes can leave one stamp."""
 
@@ -211,10 +212,9 @@ class Local:
 
     def read(self) -> None:
         """Read some of the files whose content is not known: small ones here and now, large ones in the background."""
-        small = 0
-        for key in list(self.scanner.unread):
-            if small >= SLICE:
-                return
+        if not self.scanner.unread:
+            self.scanner.unread = {}  # a dict out of which much was taken keeps the room for it
+        for key in list(islice(self.scanner.unread, SLICE)):
             entry, stat = self.record.local.get(key), self.record.stats.get(key)
             path = self.record.local.path(key) if entry is not None else None
             if entry is None or stat is None or path is None or entry.kind is not Kind.FILE:
@@ -222,7 +222,6 @@ class Local:
             elif path in self.writing or self._is_being_written(key, path, stat):
                 self._put_off(key, path)
             elif stat.size <= INLINE_LIMIT:
-                small += 1
                 self.scanner.unread.pop(key)
                 self._read_here(key, path, stat)
             else:

@@ -21,7 +21,7 @@ from ssyncd.state.rows import BaseRow, OvertakenRow, RemoteRow, Writes
 
 PLEA = "plea "
 """What the names of pleas in the meta table begin with."""
-MOST_STIRRED = 20_000
+MOST_STIRRED = 5000
 """Files that wait for a quiet moment to be held in less room."""
 SURE = 1_000_000_000
 """Nanoseconds after which a change that left the same stamp as the one before would have been told by the watcher."""
@@ -38,7 +38,8 @@ class Record:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._at_rest = FilesAtRest(self._take_up)
+        self._at_rest = FilesAtRest(self._take_up, database.ids)
+        database.resting = self._at_rest.id
         self.base, self.local, self.remote = Tree(self._at_rest), Tree(self._at_rest), Tree(self._at_rest)
         self.stats = ByKey(self._at_rest, self._at_rest.stat)
         self.ghosts = Ghosts(self._at_rest)
@@ -292,7 +293,7 @@ class Record:
         """A dict from which much was removed keeps the room for it."""
         for tree in (self.base, self.local, self.remote):
             _make_small(tree.held)
-        for held in (self.stats.held, self.ghosts.held, self._versions):
+        for held in (self.stats.held, self.ghosts.held, self._versions, self.stirred):
             _make_small(held)
 
     def _let_rest(self, key: str) -> None:

@@ -61,6 +61,8 @@ class Sender:
     def send(self) -> None:
         """As many as fit in the channel's window."""
         self._durable = False
+        if not self.channel.in_flight:
+            self._coming = {}
         for key, send in list(self.pending.items()):
             if self.channel.room() <= 0:
                 return

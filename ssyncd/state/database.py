@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -97,8 +97,10 @@ class Database:
         self.path = path
         self._failed = False
         self._grown = False
-        # Of every row; the rows are read once, and who writes before that reads these first.
-        self._ids: dict[str, int] = {}
+        # Of every row but those of files at rest, where somebody keeps them elsewhere (`resting`). Who writes before all rows
+        # were read reads these first.
+        self.ids: dict[str, int] = {}
+        self.resting: Callable[[str], int | None] = lambda _: None
         self._unread = {"at rest", "the others"}
         with _mapped(path):
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -181,7 +183,7 @@ class Database:
 
     def _write_entries(self, remote: dict[str, RemoteRow], base: dict[str, BaseRow | None]) -> None:
         if (remote or base) and self._unread:
-            self._ids = {key.hex(): id for id, key in self._rows("SELECT id, key FROM entries")}
+            self.ids.update({key.hex(): id for id, key in self._rows("SELECT id, key FROM entries")})
             self._unread.clear()
         both = [(*self._id(key), *of_remote(row), *of_base(base[key])) for key, row in remote.items() if key in base]
         ghosts = [(*self._id(key), *of_remote(row)) for key, row in remote.items() if key not in base]
@@ -192,10 +194,10 @@ class Database:
 
     def _id(self, key: str) -> tuple[int, bytes]:
         """The first two columns of the row of this key."""
-        id = self._ids.get(key)
+        id = self.ids.get(key) or self.resting(key)
         if id is None:
             self._last += 1
-            id = self._ids[key] = self._last
+            id = self.ids[key] = self._last
         return id, bytes.fromhex(key)
 
     def _write_past(self, past: dict[tuple[str, int], str]) -> None:
@@ -247,7 +249,7 @@ class Database:
 
     def _read(self, raw: bytes, id: int) -> str:
         key = raw.hex()
-        if self._ids.setdefault(key, id) != id:
+        if self.ids.setdefault(key, id) != id or self.resting(key) is not None:
             raise StateCorruptError(f"{self.path}: there are two rows of {key}")
         return key
 

@@ -64,6 +64,10 @@ class Pair:
             record.local.remove(key)
             record.stats.pop(key)
 
+    def looked(self, key: str) -> None:
+        for record in self.records:
+            record.looked([key])
+
     def drop(self, key: str) -> None:
         for record in self.records:
             record.drop_base(key)
@@ -135,7 +139,7 @@ STEPS = st.one_of(
     st.tuples(st.just("agree"), entries, st.integers(0, 9)),
     st.tuples(st.just("local"), files, st.integers(0, 9)),
     st.tuples(st.just("remote"), entries),
-    st.tuples(st.sampled_from(["dead", "mine", "gone", "drop"]), st.sampled_from(KEYS)),
+    st.tuples(st.sampled_from(["dead", "mine", "gone", "looked", "drop"]), st.sampled_from(KEYS)),
     st.tuples(st.sampled_from(["commit", "rest", "reopen"])),
 )
 
@@ -169,6 +173,18 @@ def test_an_agreed_file_rests_when_that_is_written_and_there_is_time_and_stirs_w
     assert list(record.local) == [entry.key]
     pair.remote(entry.key, entry._replace(name="b"))
     assert entry.key in record.local.held
+
+
+def test_what_rests_keeps_its_row() -> None:
+    pair, entry = Pair(), Entry(KEYS[2], "", "a", Kind.FILE, Content("ab" * 32, 3, 4, "pc"))
+    pair.agree(entry, stat_of(entry, 1))
+    pair.rest()
+    database = pair.records[0].database
+    assert entry.key not in database.ids
+    for change in (lambda: pair.looked(entry.key), lambda: pair.remote(entry.key, entry._replace(name="b")), pair.rest):
+        change()
+        pair.commit()
+        assert len(list(database._db.execute("SELECT id FROM entries"))) == 1
 
 
 @pytest.mark.parametrize("value", [None, 7, -1, 1 << 62, 0.5, "text", b"bytes"])
