@@ -80,7 +80,6 @@ class Engine:
         self.record = record
         self.agenda = Agenda()
         self._moved_on = False
-        self.quiet = Quiet(record)
         self.paused = False
         self.failure: SsyncdError | None = None
         self.waiting: dict[str, str] = {}
@@ -93,6 +92,7 @@ class Engine:
         self.supply = Supply(record, edge.disk, edge.transfers, bodies, self.channel.ask_version)
         self.applier = Applier(record, edge.disk, self.local, self.supply, self.agenda)
         self.sender = Sender(record, edge.disk, edge.transfers, bodies, self.agenda, self.channel)
+        self.quiet = Quiet(record, self.supply)
         self.overtaken = Overtaken(self.applier, self.channel.ask_version)
         self.doubts = Doubts(record, self.channel.ask_version)
         self.pleas = Pleas(record, bodies, self.channel, edge.transfers, settings)
@@ -332,7 +332,7 @@ class Engine:
             self._moved_on = True
         for key in map(step_key, done):
             # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
-            if any(self.record.unsettled((key,))):
+            if key in self.sender.pending or any(self.record.unsettled((key,))):
                 self.agenda.touch(key)
 
     def _send(self) -> None:

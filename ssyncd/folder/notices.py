@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LONG = 16 * MIB
 """Bytes from which on a content is worth a notice."""
-KEPT = 60.0
+KEPT = 600.0
 """Seconds that what was fetched, or could not be, may wait for its entry."""
 MOST = 100
 """Notices that wait for the directory that their entry is in."""
@@ -44,12 +44,12 @@ class Notices:
         self._channel = channel
         self._exclusion = exclusion
         self._waiting: dict[str, tuple[Entry, Body]] = {}
-        # Of what was fetched ahead: when, and which content, is dropped.
-        self._until: dict[str, tuple[float, str]] = {}
+        # Of what was fetched ahead: when it is dropped.
+        self._until: dict[str, float] = {}
 
     @property
     def next(self) -> float | None:
-        return min((until for until, _ in self._until.values()), default=None)
+        return min(self._until.values(), default=None)
 
     def give(self, entry: Entry, body: Body) -> None:
         """This content is being sent."""
@@ -79,14 +79,13 @@ class Notices:
                 del self._waiting[key]
                 self._begin(entry, body)
         now = self.clock.monotonic()
-        for key, (until, hash) in list(self._until.items()):
-            if until <= now:
-                del self._until[key]
-                self._forget(key, hash)
+        for key in [key for key, until in self._until.items() if until <= now]:
+            del self._until[key]
+            self._forget(key)
 
-    def _forget(self, key: str, hash: str) -> None:
+    def _forget(self, key: str) -> None:
         try:
-            self._supply.forget(key, hash)
+            self._supply.forget(key)
         except DiskError as error:
             log.debug("what was fetched ahead is still there: %s", error)
 
@@ -99,7 +98,7 @@ class Notices:
 
     def ended(self, job: FetchJob) -> None:
         """It is staged before its entry has come, or there is a part of it."""
-        self._until[job.key] = self.clock.monotonic() + KEPT, job.content.hash
+        self._until[job.key] = self.clock.monotonic() + KEPT
 
     def _begin(self, entry: Entry, body: Body) -> None:
         content = entry.content

@@ -30,7 +30,10 @@ class Supply:
         self.fetching: dict[str, Content] = {}
         # What is fetched before the server has told of it: not counted as pending, for it may never do so.
         self._ahead: dict[str, Content] = {}
-        self._broken_off: set[str] = set()
+        # Of which a part is staged; of what is ready or staged in part, what the server has not told of.
+        self._partly: set[str] = set()
+        self._early: set[str] = set()
+        self._swept = False
 
     @property
     def pending(self) -> int:
@@ -88,7 +91,8 @@ class Supply:
             self._transfers.cancel(key)
         self.fetching.pop(key, None)
         self._ahead.pop(key, None)
-        self._broken_off.discard(key)
+        self._partly.discard(key)
+        self._early.discard(key)
 
     def _sources(self, key: str) -> Iterable[Source]:
         """Files here that may share chunks with it: above all its own old version."""
@@ -128,6 +132,7 @@ class Supply:
         if self._ahead.get(key) == content and key not in self._ready:
             del self._ahead[key]
             self._ready[key] = content.hash, result.staged
+            self._early.add(key)
             return False
         if self.fetching.get(key) != content:
             result.staged.discard()
@@ -141,27 +146,50 @@ class Supply:
 
     def fetch_failed(self, key: str) -> bool:
         """Whether it was wanted already."""
+        self._partly.add(key)
         if self._ahead.pop(key, None) is not None:
-            self._broken_off.add(key)
+            self._early.add(key)
         return self.fetching.pop(key, None) is not None
 
-    def forget(self, key: str, hash: str) -> None:
+    def forget(self, key: str) -> None:
         """A content that was fetched ahead, and that nobody came for, or what there is of it. DiskError."""
-        if self.has(key, hash):
-            self.drop(key)
-        elif key in self._broken_off:
-            self._broken_off.discard(key)
+        if key in self._early:
+            self._early.discard(key)
+            self._discard(key)
+
+    def _discard(self, key: str) -> None:
+        if key in self._partly:
+            self._partly.discard(key)
             self._disk.stage(key, resume=True).discard()
+        self.drop(key)
+
+    @property
+    def untidy(self) -> bool:
+        """Whether there may be something to sweep."""
+        return not self._swept or not self._early.issuperset(self._ready) or not self._early.issuperset(self._partly)
+
+    def sweep(self) -> None:
+        """While nothing is wanted that the server has told of: drop what is staged for it all the same, and what earlier runs
+        have left. DiskError."""
+        for key in sorted({*self._ready, *self._partly} - self._early):
+            self._discard(key)
+        if not self._swept:
+            self._swept = True
+            for leftover in self._disk.leftovers():
+                if leftover.origin == "staged" and leftover.tag not in self._ahead:
+                    self._disk.drop(leftover)
 
     def take(self, key: str, hash: str) -> Staged:
         """The staged file, from now on the caller's."""
         found = self._ready.get(key)
         if found is None or found[0] != hash:
             raise ContentError("the content is not staged")
+        self._early.discard(key)
         return self._ready.pop(key)[1]
 
     def drop(self, key: str) -> None:
         found = self._ready.pop(key, None)
+        self._early.discard(key)
         if found is not None:
             found[1].discard()
 

@@ -119,6 +119,21 @@ def test_what_was_fetched_in_part_is_dropped_too_or_goes_on(world: World) -> Non
     assert two.user.tree() == one.user.tree()
 
 
+def test_what_an_earlier_run_left_of_a_fetch_is_dropped_when_nothing_is_wanted_any_more(world: World) -> None:
+    one, two = world.machines
+    begun(world)
+    one.kill()
+    staging = two.disk.stage("f" * 32)
+    staging.write(b"part of something")
+    staging.close()
+    two.kill()
+    two.start()
+    assert len(staged(two)) == 2
+    world.machines = [two]
+    world.settle()
+    assert staged(two) == []
+
+
 def test_what_cannot_be_had_ahead_is_fetched_like_any_other(world: World) -> None:
     one, two = world.machines
     one.user.write("large", BYTES)

@@ -1,10 +1,11 @@
 """What can wait waits until all is quiet, and is then done in slices."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from ssyncd.errors import DiskError
 from ssyncd.folder import quiet
 from ssyncd.folder.quiet import QUIET, RESTED, Quiet
 
@@ -38,7 +39,35 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 def tidying(known: Any) -> Quiet:
-    return Quiet(known)
+    return Quiet(known, cast("Any", Staged(untidy=False)))
+
+
+class Staged:
+    """As much of a Supply as is tidied up."""
+
+    def __init__(self, untidy: bool = True) -> None:
+        self.untidy = untidy
+        self.fails = False
+        self.times = 0
+
+    def sweep(self) -> None:
+        self.times += 1
+        self.untidy = False
+        if self.fails:
+            raise DiskError("", "no luck")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_staged_for_nobody_is_swept_away(fails: bool) -> None:
+    staged = Staged()
+    staged.fails = fails
+    quiet = Quiet(cast("Any", Known()), cast("Any", staged))
+    assert quiet.tidy_up(False, 1.0) is None
+    assert quiet.tidy_up(True, 2.0) == 2.0 + QUIET
+    assert not staged.times
+    for now in (2.0 + QUIET, 3.0 + QUIET, 9.0):
+        assert quiet.tidy_up(True, now) is None
+    assert staged.times == 1
 
 
 def test_where_nothing_was_done_there_is_nothing_to_come_back_for() -> None:

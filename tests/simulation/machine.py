@@ -252,6 +252,10 @@ class Machine:
         self._hang_up()
         self.ambush = self.strike = self.failing = self.dying = None
 
+    def is_at_rest(self) -> bool:
+        """Whether it knows that there is nothing to do, and has nothing left of what it did."""
+        return self.engine._is_at_rest() and not self.disk._scan_stage()
+
     def tree(self) -> dict[str, Any]:
         """Path to what is there, with the executable bit."""
         files = self.disk.files

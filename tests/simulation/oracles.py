@@ -107,6 +107,7 @@ def stays_quiet(world: World) -> None:
     for machine in world.machines:
         _require(not machine.writes, f"{machine.name}: {machine.writes} writes to the disk with nothing to do")
         _require(not machine.sent, f"{machine.name}: sends {machine.sent} with nothing to do")
+        _require(machine.is_at_rest(), f"{machine.name}: is not at rest with nothing to do")
 
 
 def a_restart_changes_nothing(world: World) -> None:

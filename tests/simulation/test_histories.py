@@ -89,9 +89,33 @@ UNWANTED = Script(
     ),
 )
 """A fetch of spoiled chunks fails when the file is deleted already: nobody is asked for them any more."""
+STUCK = Script(
+    989062412,
+    2,
+    False,
+    ("ambush", "cut", "kill", "overflow", "late"),
+    (
+        ("user0", 1, 3569, 3229),
+        ("all", 1, 2207, 850),
+        ("ambush", 1, 2972, 3198),
+        ("user11", 0, 106, 1614),
+        ("user14", 0, 2983, 3816),
+        ("user2", 1, 3091, 2200),
+        ("all", 0, 1013, 3310),
+        ("all", 1, 3335, 2216),
+        ("user13", 1, 3012, 1136),
+        ("user3", 0, 3048, 1851),
+        ("all", 1, 301, 3337),
+        ("user14", 0, 3710, 2899),
+        ("user14", 0, 1805, 1411),
+    ),
+)
+"""One plan moves a conflict copy and is to send it: when the move has made both sides equal, nothing is left to be sent."""
 
 
-@pytest.mark.parametrize("script", [UNTOLD, EXCHANGED, UNWANTED], ids=["untold", "exchanged", "unwanted"])
+@pytest.mark.parametrize(
+    "script", [UNTOLD, EXCHANGED, UNWANTED, STUCK], ids=["untold", "exchanged", "unwanted", "stuck"]
+)
 def test_histories_that_ended_badly_once_end_well(script: Script) -> None:
     assert not run(script).failure
 
