@@ -102,8 +102,10 @@ class Notices:
 
     def _begin(self, entry: Entry, body: Body) -> None:
         content = entry.content
+        if content is None or not self._is_of_use(entry):
+            return
         try:
-            if content is not None and self._is_of_use(entry) and content.size <= self._disk.free() // 2:
+            if content.size + self._supply.ahead <= self._disk.free() // 2:
                 self._supply.fetch_ahead(entry.key, content, body)
         except DiskError as error:
             log.debug("nothing is fetched ahead: %s", error)

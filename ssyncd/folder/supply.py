@@ -40,6 +40,11 @@ class Supply:
         """How many contents are on their way here."""
         return len(self.fetching) + len(self._asked)
 
+    @property
+    def ahead(self) -> int:
+        """Bytes of the contents that are fetched ahead."""
+        return sum(content.size for content in self._ahead.values())
+
     def has(self, key: str, hash: str) -> bool:
         return self._ready.get(key, ("", None))[0] == hash
 

@@ -188,6 +188,9 @@ def test_what_does_not_fit_the_disk_twice_is_not_fetched_ahead(world: World) -> 
     two = world.machines[1]
     two.disk.memory.capacity = 3 * LARGE
     assert heard(two, FILE) == 0
+    two.disk.memory.capacity = 6 * LARGE
+    assert heard(two, FILE) == 1
+    assert heard(two, FILE | {"name": "another"}, "2" * 32) == 1
 
 
 def test_what_is_here_already_is_not_fetched(world: World) -> None:
