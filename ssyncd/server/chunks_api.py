@@ -154,7 +154,7 @@ async def get_many(request: web.Request) -> web.StreamResponse:
 async def _next_records(
     core: Services, scope: Scope, ids: Sequence[bytes], start: int, wait: float
 ) -> tuple[bytes, int]:
-    if not wait:
+    if not wait or start == len(ids):
         return await core.carry(_records, core.blobs, scope, ids, start)
     deadline = time.monotonic() + wait
     with core.arrivals.watched(scope) as arrival:

@@ -40,9 +40,8 @@ class Transfers:
     """`submit` jobs; results come by `deliver`, many in one call, on a worker's thread: it must only queue them.
 
     Short jobs (up to BATCH bytes) go before long ones and are taken many at once; long ones are cut in parts that all workers
-    share; what is fetched ahead has a thread of its own, for it waits for others. Jobs of one key and kind are done one after the
-    other. `store` is used from all workers at once. With `workers=0`
-    there are no threads: `pump` does what is there.
+    share; what is fetched ahead has a thread of its own, for it waits for others. Jobs of one key and kind are done one after
+    the other. `store` is used from all threads at once. With `workers=0` there are none: `pump` does what is there.
     """
 
     def __init__(self, disk: Disk, store: ChunkStore, device: str, deliver: Deliver, workers: int = 2) -> None:

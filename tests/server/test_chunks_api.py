@@ -109,6 +109,7 @@ def test_a_chunk_is_not_waited_for_longer_than_asked(tmp_path: Path) -> None:
         await call(server, "put", record(b"here"))
         answer = await call(server, "get?wait=0.05", here + absent + here)
         assert answer.body == record(b"here") + absent + b"\xff" * 4 + record(b"here")
+        assert (await call(server, "get?wait=30", b"")).body == b""
         for wait in ("x", "-1", "31", "nan", "inf"):
             assert (await call(server, f"get?wait={wait}", here)).status == 400
 
