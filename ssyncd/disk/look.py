@@ -55,7 +55,9 @@ def set_adrift(tree: Tree) -> list[str]:
 def _drop_lost_troubles(scanner: "Scanner") -> None:
     """Those of paths whose directory is not there any more: wherever it has got to, they are found again."""
     for path in list(scanner.troubles):
-        if scanner.tree.find(path.rpartition("/")[0]) is None:
+        parent = scanner.tree.find(path.rpartition("/")[0])
+        entry = scanner.tree.get(parent) if parent else None
+        if parent is None or (entry is not None and entry.kind is not Kind.DIR):
             del scanner.troubles[path]
 
 

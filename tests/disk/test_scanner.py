@@ -279,3 +279,14 @@ def test_what_was_wrong_below_a_directory_that_went_is_not_wrong_any_more() -> N
     folder.user.delete("gone")
     folder.scanner.look(("d", "e", "gone"))
     assert folder.scanner.troubles == {"odd": "a socket"}
+
+
+def test_what_was_wrong_in_a_directory_is_not_wrong_any_more_where_a_file_has_its_place() -> None:
+    folder = Folder()
+    folder.user.make_dir("d")
+    folder.look_everywhere()
+    folder.scanner.troubles["d/odd"] = "a socket"
+    folder.user.delete("d")
+    folder.user.write("d", b"x")
+    folder.scanner.look(("d",))
+    assert not folder.scanner.troubles

@@ -14,6 +14,7 @@ from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.graves import bury
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
+from ssyncd.folder.report import troubles, waiting_for
 from ssyncd.folder.settings import Clock, FolderSettings
 from ssyncd.network.memory import MemoryLink
 from ssyncd.network.memory_chunks import MemoryChunks
@@ -254,7 +255,8 @@ class Machine:
 
     def is_at_rest(self) -> bool:
         """Whether it knows that there is nothing to do, and has nothing left of what it did."""
-        return self.engine._is_at_rest() and not self.disk._scan_stage()
+        knows = self.engine._is_at_rest() and not waiting_for(self.engine) and not troubles(self.engine)
+        return knows and not self.disk._scan_stage()
 
     def tree(self) -> dict[str, Any]:
         """Path to what is there, with the executable bit."""
