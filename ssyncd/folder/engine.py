@@ -218,10 +218,10 @@ class Engine:
     def _version_arrived(self, event: events.VersionArrived) -> None:
         if event.data is not None:
             self.remote.keep_body(event.data)
-        if not self.overtaken.arrived(event) and not self.doubts.arrived(event):
-            self.supply.answered(event.key, tag(event.key))
-            if event.data is None and not self.applier.merging.lost(event.key, event.version):
-                self.agenda.failed(event.key, "the server has lost this version", self.edge.clock.monotonic(), 5.0)
+        self.supply.answered(event.key, tag(event.key))
+        told = self.overtaken.arrived(event) or self.doubts.arrived(event)
+        if not told and event.data is None and not self.applier.merging.lost(event.key, event.version):
+            self.agenda.failed(event.key, "the server has lost this version", self.edge.clock.monotonic(), 5.0)
         self.agenda.touch(event.key)
 
     # From the transfers.

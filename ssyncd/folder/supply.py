@@ -170,7 +170,9 @@ class Supply:
 
     @property
     def untidy(self) -> bool:
-        """Whether there may be something to sweep."""
+        """Whether there may be something to sweep: not while what is staged may be waiting for something to come."""
+        if self.pending:
+            return False
         return not self._swept or not self._early.issuperset(self._ready) or not self._early.issuperset(self._partly)
 
     def sweep(self) -> None:

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from ssyncd.content.body import inline
 from ssyncd.content.chunks import MIB
 from ssyncd.folder.notices import KEPT, LONG, MOST
 from ssyncd.protocol.messages import Notice
@@ -131,6 +132,20 @@ def test_what_an_earlier_run_left_of_a_fetch_is_dropped_when_nothing_is_wanted_a
     assert len(staged(two)) == 2
     world.machines = [two]
     world.settle()
+    assert staged(two) == []
+
+
+def test_nothing_is_swept_away_while_something_is_to_come(world: World) -> None:
+    two = world.machines[1]
+    supply, bodies = two.engine.supply, two.engine.bodies
+    here, body = inline(b"x", 1, "m")
+    bodies.add(here.hash, body)
+    assert supply.want("1" * 32, here, 1)
+    assert not supply.want("2" * 32, here._replace(hash="a" * 64), 1)
+    assert not supply.untidy
+    supply.answered("2" * 32)
+    assert supply.untidy
+    supply.sweep()
     assert staged(two) == []
 
 

@@ -111,10 +111,27 @@ STUCK = Script(
     ),
 )
 """One plan moves a conflict copy and is to send it: when the move has made both sides equal, nothing is left to be sent."""
+ASKED = Script(
+    989305693,
+    2,
+    False,
+    ("backup", "restore", "cut"),
+    (
+        ("user1", 0, 2656, 2736),
+        ("all", 1, 1843, 3339),
+        ("user6", 0, 1005, 1742),
+        ("backup", 0, 294, 2478),
+        ("all", 1, 788, 3141),
+        ("restore", 1, 635, 1342),
+        ("user12", 0, 3063, 2976),
+        ("user8", 1, 4081, 1651),
+    ),
+)
+"""A version is asked for twice, for a content and because a restored server is doubted: the answer is one to both."""
 
 
 @pytest.mark.parametrize(
-    "script", [UNTOLD, EXCHANGED, UNWANTED, STUCK], ids=["untold", "exchanged", "unwanted", "stuck"]
+    "script", [UNTOLD, EXCHANGED, UNWANTED, STUCK, ASKED], ids=["untold", "exchanged", "unwanted", "stuck", "asked"]
 )
 def test_histories_that_ended_badly_once_end_well(script: Script) -> None:
     assert not run(script).failure
