@@ -77,27 +77,24 @@ class Supply:
             return
         if content.size > self._disk.free():
             raise NoSpaceError("", f"{content.size} bytes are wanted, {self._disk.free()} are free")
-        self._cancel(key)
-        self.fetching[key] = content
-        self._transfers.submit([FetchJob(key, content, body, tuple(self._sources(key)))])
+        self._submit(key, content, body, self.fetching)
 
     def fetch_ahead(self, key: str, content: Content, body: Body) -> None:
         """The server will soon tell of this content: when it is wanted, it may be here already. DiskError."""
-        if content in (self.fetching.get(key), self._ahead.get(key)) or self.has(key, content.hash):
-            return
-        if key in self.fetching or key in self._ready:
-            return  # of what the server has told already
-        self._cancel(key)
-        self._ahead[key] = content
-        self._transfers.submit([FetchJob(key, content, body, tuple(self._sources(key)), ahead=True)])
+        if key not in self.fetching and key not in self._ready and self._ahead.get(key) != content:
+            self._submit(key, content, body, self._ahead)
 
-    def _cancel(self, key: str) -> None:
+    def _submit(self, key: str, content: Content, body: Body, under_way: dict[str, Content]) -> None:
+        """In the place of any other fetch under this key; it goes on from what that has left."""
         if key in self.fetching or key in self._ahead:
             self._transfers.cancel(key)
         self.fetching.pop(key, None)
         self._ahead.pop(key, None)
         self._partly.discard(key)
         self._early.discard(key)
+        under_way[key] = content
+        ahead = under_way is self._ahead
+        self._transfers.submit([FetchJob(key, content, body, tuple(self._sources(key)), ahead)])
 
     def _sources(self, key: str) -> Iterable[Source]:
         """Files here that may share chunks with it: above all its own old version."""
@@ -133,21 +130,21 @@ class Supply:
 
     def fetched(self, result: Fetched) -> bool:
         """False if it is not wanted, or not yet."""
-        key, content = result.job.key, result.job.content
-        if self._ahead.get(key) == content and key not in self._ready:
-            del self._ahead[key]
-            self._ready[key] = content.hash, result.staged
-            self._early.add(key)
-            return False
-        if self.fetching.get(key) != content:
+        key, content, body = result.job.key, result.job.content, result.job.body
+        early = self._ahead.get(key) == content and key not in self._ready
+        if not early and self.fetching.get(key) != content:
             result.staged.discard()
             return False
-        del self.fetching[key]
-        if result.job.body.chunks:
-            self._record.set_chunks(result.job.content.hash, pack_rows(result.job.body.chunks))
+        if body.chunks:
+            self._record.set_chunks(content.hash, pack_rows(body.chunks))
         self.drop(key)
-        self._ready[key] = result.job.content.hash, result.staged
-        return True
+        self._ready[key] = content.hash, result.staged
+        if early:
+            del self._ahead[key]
+            self._early.add(key)
+        else:
+            del self.fetching[key]
+        return not early
 
     def fetch_failed(self, key: str) -> bool:
         """Whether it was wanted already."""

@@ -1,5 +1,4 @@
-"""What a channel tells its owner, in order; `Authorized`, `Denied` and `Notice` are the messages
-themselves."""
+"""What a channel tells its owner, in order; `Authorized`, `Denied` and `Notice` are the messages themselves."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -59,6 +59,15 @@ def begun(world: World) -> None:
     assert "large" not in two.user.tree()
 
 
+def held_back(world: World) -> Callable[[], bool]:
+    """The entry of a large file has come to the second machine, whose transfers have yet to begin: with this they do."""
+    one, two = world.machines
+    one.user.write("large", BYTES)
+    pump, two.transfers.pump = two.transfers.pump, lambda: False  # type: ignore[method-assign]
+    until(world, lambda: len(two.record.remote) == 1)
+    return pump
+
+
 def gets(machine: Machine) -> int:
     store = machine.transfers.store
     return sum(name == "get" for name, _ in store.requests)  # type: ignore[attr-defined]
@@ -73,14 +82,16 @@ def test_what_was_fetched_ahead_is_put_in_place_when_its_entry_comes(world: Worl
     world.settle()
     assert two.user.tree() == {"large": BYTES}
     assert gets(two) == before, "it was fetched once"
+    (large,) = map(two.record.local.get, two.record.local)
+    assert large is not None
+    assert large.content is not None
+    assert two.record.chunks(large.content.hash), "they are known, should its next version be fetched"
     assert staged(two) == []
 
 
 def test_the_entry_may_come_while_it_is_fetched(world: World) -> None:
-    one, two = world.machines
-    one.user.write("large", BYTES)
-    pump, two.transfers.pump = two.transfers.pump, lambda: False  # type: ignore[method-assign]
-    until(world, lambda: len(two.record.remote) == 1)
+    two = world.machines[1]
+    pump = held_back(world)
     assert two.engine.supply.pending == 1, "the one that was under way"
     two.transfers.pump = pump  # type: ignore[method-assign]
     world.settle()
@@ -150,10 +161,8 @@ def test_nothing_is_swept_away_while_something_is_to_come(world: World) -> None:
 
 
 def test_what_cannot_be_had_ahead_is_fetched_like_any_other(world: World) -> None:
-    one, two = world.machines
-    one.user.write("large", BYTES)
-    pump, two.transfers.pump = two.transfers.pump, lambda: False  # type: ignore[method-assign]
-    until(world, lambda: len(two.record.remote) == 1)
+    two = world.machines[1]
+    pump = held_back(world)
     stored = dict(world.stored)
     world.stored.clear()
     pump()
