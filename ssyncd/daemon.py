@@ -1,6 +1,6 @@
 """All folders of one process: start, wait, stop; signals, systemd, the answers of the control socket.
 
-The main thread sleeps on one queue. Signal handlers, the threads that follow a folder's status, and the control socket only
+The main thread sleeps on one mailbox. Signal handlers, the threads that follow a folder's status, and the control socket only
 put events there, or ask a folder directly.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
 from ssyncd import __version__
 from ssyncd.errors import Exit, NetworkError, SsyncdError, UsageError
+from ssyncd.mailbox import Mailbox
 from ssyncd.notify import Notifier
 from ssyncd.status import FolderStatus, Phase, Status
 
@@ -179,8 +179,7 @@ class Daemon:
         self._plan = plan
         self._notifier = notifier
         self._watcher = watcher
-        # put() is reentrant, so a signal handler may call it while get() is under way.
-        self._events: SimpleQueue[_Event] = SimpleQueue()
+        self._events: Mailbox[_Event] = Mailbox()
         # Guards _members, which the main thread changes and the control socket's threads read; owned by this object.
         self._lock = threading.Lock()
         self._members: list[Member] = []
@@ -190,7 +189,7 @@ class Daemon:
 
     def run(self, control: AbstractContextManager[object] | None = None) -> Exit:
         """`control` is entered once the folders are there, so that whoever reaches us finds them, and left after they stopped."""
-        with self._signals(), ExitStack() as opened:
+        with self._events.opened(), self._signals(), ExitStack() as opened:
             try:
                 self._start()
                 if control is not None:
@@ -235,11 +234,9 @@ class Daemon:
     def _next(self) -> _Event:
         """The watchdog hears from us as long as this thread gets here, also when events never pause."""
         while True:
-            wait = self._notifier.alive()
-            try:
-                return self._events.get(timeout=wait)
-            except Empty:
-                continue
+            event = self._events.get(self._notifier.alive())
+            if event is not None:
+                return event
 
     def _stop_all(self) -> None:
         members = self._now()

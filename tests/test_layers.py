@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedded": {"serving", "places", "errors"},
     "control": {"places", "errors"},
     "progress": {"status", "wording"},
-    "daemon": {"notify", "status", "errors", "__version__"},
+    "mailbox": set(),
+    "daemon": {"mailbox", "notify", "status", "errors", "__version__"},
     "oneshot": {"daemon", "status", "errors"},
     "service": {"errors"},
     "installation": {
