@@ -42,6 +42,12 @@ def pending(status: FolderStatus) -> str:
     return ", ".join(parts)
 
 
+def _so_far(status: FolderStatus) -> str:
+    """How far a look at the folder has come, and what is left to do."""
+    found = f"{many(status.entries, 'entry', 'entries')} so far" if status.phase is Phase.SCANNING else ""
+    return ", ".join(part for part in (found, pending(status)) if part)
+
+
 def sentence(status: FolderStatus) -> str:
     """A folder in one line."""
     match status.phase:
@@ -51,11 +57,8 @@ def sentence(status: FolderStatus) -> str:
                 rest += f"; {many(len(status.troubles), 'path')} left out, see `ssyncd status`"
         case Phase.HELD:
             rest = "; ".join(hold.reason for hold in status.holds) + "; see `ssyncd status`"
-        case Phase.SCANNING:
-            found = f"{many(status.entries, 'entry', 'entries')} so far"
-            rest = ", ".join(part for part in (found, pending(status)) if part)
         case _:
-            rest = pending(status) or (status.last_error if status.phase in _WORSE else "")
+            rest = _so_far(status) or (status.last_error if status.phase in _WORSE else "")
     return f"{status.name}: {status.phase}" + (f", {rest}" if rest else "")
 
 
@@ -147,11 +150,13 @@ class Bars:
             return
         if work.task is None:
             self._progress.start()
-            work.task = self._progress.add_task(shown(status.name), text="")
+            work.task = self._progress.add_task(shown(status.name), total=None, text="")
         if now - self._drawn >= REFRESH_SECONDS:
             self._drawn = now
+            # How much it is, nobody knows before all has been looked at.
+            total = None if status.phase is Phase.SCANNING else work.total
             done = work.total - status.pending
-            self._progress.update(work.task, total=work.total, completed=done, text=pending(status), refresh=True)
+            self._progress.update(work.task, total=total, completed=done, text=_so_far(status), refresh=True)
 
     def _finish(self, path: str) -> None:
         work = self._work.pop(path, None)

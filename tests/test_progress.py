@@ -103,6 +103,19 @@ def test_long_work_shows_a_bar_and_leaves_nothing_behind(screen, monkeypatch):
     assert not bars._progress.live.is_started
 
 
+def test_while_the_folder_is_looked_at_nobody_knows_how_much_it_is(screen, monkeypatch):
+    monkeypatch.setattr(progress, "BAR_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
+    bars = Bars(screen)
+    bars.show(status(Phase.SCANNING, entries=4000, to_send=10))
+    [task] = bars._progress.tasks
+    assert task.total is None
+    assert "4,000 entries so far, 10 to send" in screen.file.getvalue()
+    bars.show(status(Phase.SYNCING, to_send=10))
+    assert task.total == 10
+    bars.close()
+
+
 def test_short_work_shows_no_bar(screen):
     bars = Bars(screen)
     bars.show(status(Phase.SYNCING, to_send=10))

@@ -32,15 +32,13 @@ WHOLE_SECOND = 1_000_000_000
 class Seen:
     """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
     before and after, keys that are ignored from now on, directories that were not where they should be, but nobody said so
-    yet: they are to be looked at in a moment; paths that could not be looked at: once more, later and later; and directories
-    that a look in slices has left for the next one."""
+    yet: they are to be looked at in a moment; and paths that could not be looked at: once more, later and later."""
 
     touched: set[str] = field(default_factory=set)
     placed: list[tuple[str, Entry | None, Entry | None]] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
     later: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    left: list[str] = field(default_factory=list)
 
 
 def set_adrift(tree: Tree) -> list[str]:
@@ -114,7 +112,7 @@ class Look:
     def below(self, path: str) -> None:
         """A path and everything below it; "" for all."""
         if self._slices and len(self._others) >= SLICE:
-            self.seen.left.append(path)
+            self._scanner.left[path] = None
         elif path:
             self.at([path], deep=True)
         else:
@@ -289,7 +287,7 @@ class Look:
         self._vanished.pop(key, None)
         self._put_new(Entry(key, parent, name, Kind.DIR), stat)
         if self._slices:
-            self.seen.left.append(path)
+            self._scanner.left[path] = None
         else:
             self._list(key, path)
 

@@ -25,24 +25,33 @@ class Scanner:
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
         self._fresh = True
-        self.first = False
-        """Whether the first look at a folder of which nothing was known is not over."""
+        self.left: dict[str, None] = {}
+        """Directories that the first look at a folder of which nothing was known has still to look below."""
         self.disk = disk
         self.ignored = ignored
         self.choose_key = choose_key
 
-    def look(self, paths: Iterable[str], below: Iterable[str] = ()) -> Seen:
+    def look(self, paths: Iterable[str], below: Iterable[str] = (), go_on: bool = True) -> Seen:
         """Look at single paths, and at everything below directories ("" for all). The first look at a folder of which nothing is
-        known comes in slices: what is `left` of it is to be looked below next."""
-        self.first |= self._fresh and not len(self.tree)
-        look = Look(self, set_adrift(self.tree) if self._fresh else (), self.first)
+        known comes in slices; `go_on` with what is `left` of it."""
+        slices = self.first or (self._fresh and not len(self.tree))
+        look = Look(self, set_adrift(self.tree) if self._fresh else (), slices)
         self._fresh = False
+        if go_on:
+            below, self.left = [*below, *self.left], {}
         for path in below:
             look.below(path)
         look.at(paths)
-        seen = look.end()
-        self.first &= bool(seen.left)
-        return seen
+        return look.end()
+
+    @property
+    def first(self) -> bool:
+        """Whether the first look at a folder of which nothing was known is not over."""
+        return bool(self.left)
+
+    def moved(self, old: str, new: str) -> None:
+        """A directory has another path: what is left to be looked at in it is there now."""
+        self.left = {new + path.removeprefix(old) if _is_in(old, path) else path: None for path in self.left}
 
     def knows(self, key: str, stat: Stat) -> bool:
         """Whether this is a file as it was at the last look, as after what we did ourselves."""
@@ -89,3 +98,7 @@ class Scanner:
         if old in self.young:
             self.young.remove(old)
             self.young.add(new)
+
+
+def _is_in(directory: str, path: str) -> bool:
+    return path == directory or path.startswith(directory + "/")

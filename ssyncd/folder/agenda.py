@@ -76,6 +76,10 @@ class Agenda:
         if self._failures:
             self._failures.pop(key, None)
 
+    @property
+    def failing(self) -> bool:
+        return bool(self._failures)
+
     def troubles(self) -> dict[str, str]:
         return {key: reason for key, (count, reason) in self._failures.items() if count >= LOUD}
 

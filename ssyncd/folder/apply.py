@@ -8,7 +8,7 @@ from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.around import touch_around
 from ssyncd.folder.local import Local
-from ssyncd.folder.merging import Merging
+from ssyncd.folder.merging import Merging, tag
 from ssyncd.folder.parking import Parking
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
@@ -110,6 +110,19 @@ class Applier:
                 self.agenda.look_below(error.path, "it could not be removed")
         reason = error.reason if isinstance(error, DiskError) else str(error)
         self.agenda.failed(key, reason, self.local.clock.monotonic())
+
+    def forget_failures(self, keys: set[str]) -> None:
+        """What did not work for those of these keys that are the same everywhere is not wanted any more, whoever saw to that."""
+        if self.agenda.failing:
+            for key in keys:
+                if self._is_same_everywhere(key) and tag(key) not in self.record.local:  # else it is a tag itself
+                    self.agenda.succeeded(key)
+                    self.agenda.succeeded(tag(key))
+
+    def _is_same_everywhere(self, key: str) -> bool:
+        """Also if it is nowhere."""
+        base, local, remote = self.record.base.get(key), self.record.local.get(key), self.record.remote.get(key)
+        return base is remote is None if local is None else local.same(base) and local.same(remote)
 
     # Places.
 

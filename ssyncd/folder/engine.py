@@ -156,7 +156,7 @@ class Engine:
         self.agenda.touch_all(self.holds.take_due(now))
         self.line.due()
         if not self.paused:
-            if not self.agenda.empty:
+            if not self.agenda.empty or self.local.looks_on:
                 # What is missing with its whole folder is not deleted (design section 4, "Holds").
                 self.edge.disk.check_root()
             self._moved_on |= self.local.look()
@@ -267,8 +267,6 @@ class Engine:
         return len(self.sender.pending) > 4 * self.channel.room() + BATCH
 
     def _plan(self, now: float) -> None:
-        if self.local.scanner.first and len(self.record.remote) > len(self.record.base):
-            return  # what the server has may be here already
         if self.agenda.keys:
             self._plan_keys(now)
         elif self.waiting and self._moved_on:
@@ -295,7 +293,8 @@ class Engine:
         return bool(self.sender.pending or self.supply.pending or self.waiting) or any(unsettled)
 
     def _plan_keys(self, now: float) -> None:
-        keys = {key for key in self.agenda.take(BATCH) if not self.local.exclusion.leaves_out(key)}
+        taken = set(self.agenda.take(BATCH))
+        keys = {key for key in taken if not self.local.leaves_out(key)}
         self.agenda.touch_all(self.holds.replanned(keys))
         self.graves.match(keys)
         made = plan(self.record.trees(), keys, _Busy(self.channel, self.doubts), self.settings.device)
@@ -305,9 +304,9 @@ class Engine:
         self.holds.check(made, now)
         for key in made.agreed:
             self.record.agree(key)
-            self.agenda.succeeded(key)
             self._moved_on = True
-        self.sender.replace(keys, made.sends)
+        self.applier.forget_failures(keys)
+        self.sender.replace(taken, made.sends)
         if any(isinstance(step, Rekey) for step in made.steps):
             self.agenda.touch_all(keys)  # such a plan holds nothing else
         self._apply(made)
@@ -365,7 +364,8 @@ class Engine:
         return True
 
     def _until_next(self, tidy: float | None) -> float | None:
-        if not self.paused and (not self.agenda.empty or (self.local.scanner.unread and not self._throttled())):
+        more = not self.agenda.empty or self.local.looks_on or (self.local.scanner.unread and not self._throttled())
+        if more and not self.paused:
             return 0.0
         plea = self.pleas.next if self._may_send() else None
         times = [time for time in (self.agenda.next, self.line.next, self.notices.next, plea, tidy) if time is not None]

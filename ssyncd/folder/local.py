@@ -26,6 +26,8 @@ LATER = 0.05
 """Seconds until a directory that is not where it was, of which nobody told us yet, is looked at itself."""
 SLICE = 256
 """Files of one round, so that sending starts before the last one is read."""
+AHEAD = 10_000
+"""Files that were found and not read yet, from which on the first look waits: each takes memory."""
 COARSE = 10_000_000
 """Nanoseconds; kernels before 6.13 stamp files with a clock this coarse, so that two writes can leave one stamp."""
 
@@ -59,10 +61,12 @@ class Local:
         self.unwatched: dict[str, str] = {}
         """Directories that the watcher cannot watch, and why."""
         self._reading: dict[str, Stat] = {}
-        # Paths that could not be looked at, and how often in a row.
+        # Paths that could not be looked at, or read, and how often in a row.
         self._failures: dict[str, int] = {}
         # Keys of files that could not be read, and how often in a row.
         self._unreadable: dict[str, int] = {}
+        # What the server has and the first look has not found.
+        self._unseen: set[str] = set()
         # Directories that we renamed, new path to old, until the watcher has told us so.
         self._moved: dict[str, str] = {}
 
@@ -71,17 +75,28 @@ class Local:
         """How many files have to be read before their entries can be planned."""
         return len(self.scanner.unread) + len(self._reading)
 
+    @property
+    def looks_on(self) -> bool:
+        """Whether the first look is not over, and need not wait."""
+        return self.scanner.first and len(self.scanner.unread) < AHEAD
+
+    def leaves_out(self, key: str) -> bool:
+        """Whether this is not to be planned: it is excluded, or may be here already, which the first look will tell; then it is
+        touched."""
+        if self.exclusion.leaves_out(key):
+            return True
+        unseen = self.scanner.first and key in self.record.remote and key not in self.record.local
+        if unseen:
+            self._unseen.add(key)
+        return unseen
+
     # Hints.
 
     def hint(self, hints: Iterable[Hint]) -> None:
         for hint in hints:
             if isinstance(hint, Rescan):
-                log.log(
-                    logging.DEBUG if hint.path else logging.INFO,
-                    "looking at everything below %s: %s",
-                    hint.path or "the folder",
-                    hint.reason,
-                )
+                level = logging.DEBUG if hint.path else logging.INFO
+                log.log(level, "looking at everything below %s: %s", hint.path or "the folder", hint.reason)
             if is_own(hint.path.casefold()):
                 continue  # on a disk that folds case that would be ours: no entry in any spelling
             for path in self._places(hint.path):
@@ -107,6 +122,7 @@ class Local:
         self._moved[new] = old
         self._agenda.moved(old, new)
         self.exclusion.moved(old, new)
+        self.scanner.moved(old, new)
         for path in [path for path in self.scanner.troubles if path.startswith(old + "/")]:
             del self.scanner.troubles[path]
             self._agenda.look(new + path.removeprefix(old))
@@ -123,7 +139,7 @@ class Local:
 
     def look(self) -> bool:
         """Look wherever the agenda says, and put what changed on the agenda; whether there was anything."""
-        if not (self._agenda.paths or self._agenda.below):
+        if not (self._agenda.paths or self._agenda.below or self.looks_on):
             return False
         paths = [path for path in self._agenda.paths if self._is_settled(path)]
         paths += self.exclusion.leave_husks([*paths, *self._agenda.below])
@@ -133,9 +149,10 @@ class Local:
         if (IGNORE_FILE in paths or "" in below) and self.exclusion.load():
             below.append("")
             self._agenda.touch_all(self.record.remote)
-        seen = self.scanner.look(paths, below)
-        for path in seen.left:
-            self._agenda.look_below(path, "start")
+        seen = self.scanner.look(paths, below, self.looks_on)
+        if not self.scanner.first:
+            self._agenda.touch_all(self._unseen)
+            self._unseen = set()
         self.record.looked(seen.touched)
         self._agenda.touch_all(key for key in seen.touched if not self.is_new(key))
         for key, before, after in seen.placed:
@@ -152,14 +169,12 @@ class Local:
         return key in self.scanner.unread and self.record.ghosts.get(key) is None
 
     def _look_again(self, failed: set[str]) -> None:
-        """What could not be looked at is looked at once more, later each time."""
-        counts = {
-            path: self._failures.get(path, 0) + 1
-            for path in failed | self.scanner.troubles.keys() & self._failures.keys()
-        }
-        for path in failed:
-            self._agenda.at(self.clock.monotonic() + delay_after(counts[path]), path, is_path=True)
-        self._failures = counts
+        """What could not be looked at is looked at once more, later each time, until it is well or not there any more: a look at
+        what has come in place of its directory leaves that open."""
+        troubled = failed | self.scanner.troubles.keys() & self._failures.keys()
+        self._failures = {path: self._failures.get(path, 0) + (path in failed) for path in troubled}
+        for path, count in self._failures.items():
+            self._agenda.at(self.clock.monotonic() + delay_after(count), path, is_path=True)
 
     def _is_settled(self, path: str) -> bool:
         """Whether no program is writing there right now; if one is, the path comes up again."""
@@ -273,7 +288,7 @@ class Local:
             self.scanner.troubles[path] = error.reason if isinstance(error, DiskError) else str(error)
             self.scanner.unread.pop(key, None)
             self.record.young.add(key)
-            count = self._unreadable[key] = self._unreadable.get(key, 0) + 1
+            count = self._failures[path] = self._unreadable[key] = self._unreadable.get(key, 0) + 1
             self._agenda.at(self.clock.monotonic() + delay_after(count), path, is_path=True)
 
     def _take(self, key: str, stat: Stat, content: Content, body: Body) -> None:

@@ -258,15 +258,34 @@ def test_the_first_look_comes_in_slices(folder: Folder, monkeypatch: pytest.Monk
     for path in ("x/1", "x/2", "x/in/3", "y/4", "z/5"):
         folder.user.write(path, b"")
     scanner = Scanner(folder.disk, Tree(), lambda path, is_dir: False, folder._choose_key)
-    left, sizes = [""], []
-    while left:
-        left = scanner.look((), left).left
+    scanner.look((), [""])
+    sizes = [len(scanner.tree)]
+    while scanner.first:
+        scanner.look(())
         sizes.append(len(scanner.tree))
-        assert scanner.first == bool(left)
     folder.scanner = scanner
     assert folder.tree == folder.on_disk
     assert len(sizes) > 2
-    assert scanner.look((), [""]).left == []
+    scanner.look((), [""])
+    assert not scanner.first
+
+
+def test_the_first_look_waits_and_follows_a_directory_that_moved(folder: Folder) -> None:
+    folder.user.make_dir("x")
+    folder.user.write("x/1", b"")
+    scanner = Scanner(folder.disk, Tree(), lambda path, is_dir: False, folder._choose_key)
+    folder.scanner = scanner
+    scanner.look((), [""])
+    folder.user.write("2", b"")
+    scanner.look(("2",), go_on=False)
+    assert scanner.first
+    assert folder.scanner.tree.find("x/1") is None
+    folder.user.rename("x", "y")
+    scanner.done(scanner.tree.get(folder.key("x"))._replace(name="y"), folder.disk.stat("y"))
+    scanner.moved("x", "y")
+    scanner.look(())
+    assert not scanner.first
+    assert folder.tree == folder.on_disk
 
 
 def test_what_was_wrong_below_a_directory_that_went_is_not_wrong_any_more() -> None:

@@ -3,6 +3,8 @@
 import pytest
 
 from ssyncd.disk import look
+from ssyncd.folder import engine, local
+from ssyncd.state.database import Database
 from tests.simulation.world import World
 
 
@@ -63,6 +65,30 @@ def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_re
     world.settle()
     assert one.user.tree() == two.user.tree()
     assert b"never made durable by who wrote it" in one.user.tree().values()
+
+
+def test_the_first_look_does_not_run_far_ahead_of_sending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found and not sent yet takes memory."""
+    monkeypatch.setattr(look, "SLICE", 5)
+    monkeypatch.setattr(local, "AHEAD", 5)
+    monkeypatch.setattr(engine, "BATCH", 5)
+    one, two = world.machines
+    for number in range(40):
+        one.user.make_dir(f"d{number}")
+        for each in range(5):
+            one.user.write(f"d{number}/f{each}", b"x")
+    one.kill()
+    one.database = Database(":memory:")
+    one.start()
+    one.link.pump()
+    monkeypatch.setattr(one.engine, "_throttled", lambda: len(one.engine.sender.pending) > 5)
+    for _ in range(200):
+        one.work()
+    assert one.engine.local.scanner.first
+    assert len(one.record.local) < 100
+    world.settle()
+    assert len(one.record.local) == 240
+    assert one.user.tree() == two.user.tree()
 
 
 def test_what_the_server_has_waits_for_the_first_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from ssyncd.disk import look
+from ssyncd.folder import local
 from tests.simulation.history import Script, draw, run
 from tests.simulation.oracles import Superfluous
 from tests.simulation.shrink import shrink
@@ -21,11 +23,13 @@ def test_histories_of_fixed_seeds_end_well(first: int) -> None:
 
 
 @pytest.mark.slow
-def test_histories_of_fresh_seeds_end_well() -> None:
+def test_histories_of_fresh_seeds_end_well(request: pytest.FixtureRequest) -> None:
     first = random.SystemRandom().randrange(1 << 30)
     print(f"seeds {first} to {first + MANY - 1}")
     superfluous = []
     for seed in range(first, first + MANY):
+        if seed == first + MANY // 2:
+            request.getfixturevalue("slices")
         failure = run(draw(seed)).failure
         if failure.startswith(Superfluous.__name__):
             superfluous.append(f"seed {seed}: {failure}")
@@ -129,12 +133,114 @@ ASKED = Script(
 )
 """A version is asked for twice, for a content and because a restored server is doubted: the answer is one to both."""
 
-
-@pytest.mark.parametrize(
-    "script", [UNTOLD, EXCHANGED, UNWANTED, STUCK, ASKED], ids=["untold", "exchanged", "unwanted", "stuck", "asked"]
+NEEDLESS = Script(
+    989711177,
+    2,
+    actions=(
+        ("user4", 0, 1636, 2423),
+        ("all", 1, 2480, 1773),
+        ("all", 0, 3756, 3270),
+        ("user4", 1, 2407, 1765),
+        ("all", 1, 351, 92),
+        ("user12", 0, 3304, 2710),
+        ("all", 0, 3719, 3083),
+        ("user12", 0, 709, 2440),
+    ),
 )
+"""A directory cannot be made while a file is in its place; then the user makes it: nothing is wrong any more."""
+SWAPPED = Script(
+    989709421,
+    2,
+    False,
+    ("fail",),
+    (
+        ("user4", 1, 871, 1172),
+        ("work", 0, 734, 2945),
+        ("user11", 1, 1377, 1702),
+        ("fail", 0, 1456, 3426),
+        ("all", 0, 3697, 3282),
+        ("user4", 1, 422, 2962),
+        ("all", 1, 3052, 3138),
+        ("user13", 0, 2042, 1311),
+        ("wait", 1, 3793, 3994),
+    ),
+)
+"""What could not be looked at is in a directory that changes places with another: nothing is wrong at its old place."""
+UNREAD = Script(
+    989710841,
+    2,
+    True,
+    ("fail",),
+    (
+        ("all", 1, 2239, 360),
+        ("fail", 0, 1855, 2032),
+        ("user14", 0, 2108, 64),
+        ("user8", 1, 940, 3702),
+        ("user8", 0, 3237, 146),
+        ("user14", 0, 1314, 4082),
+        ("all", 1, 1952, 4002),
+        ("user13", 1, 2600, 1476),
+        ("wait", 0, 2803, 2490),
+    ),
+)
+"""The same of what could not be read."""
+UNSEEN = Script(
+    989605450,
+    3,
+    False,
+    (),
+    (
+        ("user3", 1, 1195, 85),
+        ("user3", 0, 1996, 2285),
+        ("user1", 1, 2591, 3150),
+        ("user1", 0, 2340, 371),
+        ("user4", 1, 701, 3853),
+        ("user5", 0, 113, 125),
+        ("all", 2, 201, 2547),
+        ("user14", 1, 1904, 1947),
+        ("user9", 1, 1068, 198),
+        ("user12", 1, 459, 3807),
+    ),
+)
+"""A file was planned to be sent, and goes while the first look waits; another machine sends one of its own under that key: what
+was planned must not replace it."""
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First looks take many rounds, and wait for what was found to be read."""
+    monkeypatch.setattr(look, "SLICE", 1)
+    monkeypatch.setattr(local, "AHEAD", 1)
+    monkeypatch.setattr(local, "SLICE", 1)
+
+
+@pytest.mark.usefixtures("slices")
+@pytest.mark.parametrize("first", range(0, len(FIXED), 50))
+def test_histories_whose_first_looks_take_long_end_well(first: int) -> None:
+    for seed in FIXED[first : first + 50]:
+        judge(seed)
+
+
+ONCE_BAD = {
+    "untold": UNTOLD,
+    "exchanged": EXCHANGED,
+    "unwanted": UNWANTED,
+    "stuck": STUCK,
+    "asked": ASKED,
+    "needless": NEEDLESS,
+    "swapped": SWAPPED,
+    "unread": UNREAD,
+}
+
+
+@pytest.mark.parametrize("script", ONCE_BAD.values(), ids=ONCE_BAD)
 def test_histories_that_ended_badly_once_end_well(script: Script) -> None:
     assert not run(script).failure
+
+
+@pytest.mark.usefixtures("slices")
+def test_what_was_planned_and_is_not_seen_any_more_is_not_sent() -> None:
+    assert not run(UNSEEN).failure
 
 
 def test_a_seed_gives_the_same_history_each_time() -> None:
