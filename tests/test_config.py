@@ -145,6 +145,7 @@ json_like = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["device", "workers", "server", "folder", "embedded", "hold_share"]), json_like))
 def test_no_value_gives_anything_but_settings_or_a_config_error(table):
     with contextlib.suppress(ConfigError):

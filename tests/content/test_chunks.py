@@ -53,6 +53,7 @@ def test_cuts_across_windows_are_those_of_one_buffer():
     assert sum(chunk_id(piece) in plain for piece in shifted) >= len(shifted) - 3
 
 
+@pytest.mark.slow
 @given(st.integers(0, 6 * MIB), st.binary(min_size=1, max_size=20_000))
 def test_an_edit_renews_few_chunks(at, edit):
     data = DATA[:at] + edit + DATA[at + len(edit) :]

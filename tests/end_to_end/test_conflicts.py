@@ -23,6 +23,7 @@ def conflicts(shown: Picture) -> list[str]:
     return [path for path in shown if "(conflict " in path]
 
 
+@pytest.mark.slow
 def test_edits_in_a_directory_that_the_other_renames(site: Site) -> None:
     one, other = both_offline(site, {"d/a": b"a", "d/b": b"b", "d/c/deep": b"deep", "d/e": b"e"})
     one.path("d").rename(one.path("renamed"))

@@ -23,6 +23,7 @@ def delete_most(machine: Machine) -> None:
         machine.path(path).unlink()
 
 
+@pytest.mark.slow
 def test_deleting_most_of_a_folder_is_held_until_approved(site: Site) -> None:
     one, other = full_pair(site)
     before = other.picture()

@@ -111,6 +111,7 @@ def test_who_sends_to_a_peer_that_is_not_there_any_more_notices_soon(server):
     assert "silent" in happenings[1].reason
 
 
+@pytest.mark.slow
 def test_a_message_that_gets_through_slowly_is_not_broken_off():
     """Nothing can be answered before its last byte is there."""
     size, taken = 8_000_000, []

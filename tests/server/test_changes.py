@@ -243,6 +243,7 @@ def test_empty_removes_every_object_of_the_bucket(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_nobody_up_and_misses_nothing(tmp_path: Path) -> None:
     async def story(server: Running) -> None:
         author = await server.live()

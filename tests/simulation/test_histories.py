@@ -214,6 +214,7 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "SLICE", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("slices")
 @pytest.mark.parametrize("first", range(0, len(FIXED), 50))
 def test_histories_whose_first_looks_take_long_end_well(first: int) -> None:

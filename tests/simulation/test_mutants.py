@@ -118,6 +118,7 @@ ALL: tuple[tuple[Patch, tuple[str, ...], int], ...] = (
 """A fault, the circumstances in which it shows, and within how many seeds."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "circumstances", "most"), ALL, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_fault_is_found(fault: Patch, circumstances: tuple[str, ...], most: int, monkeypatch: Any) -> None:
     fault(monkeypatch)

@@ -115,6 +115,7 @@ def test_thousands_of_small_files_come_in_few_deliveries():
     assert len(deliveries) < 30
 
 
+@pytest.mark.slow
 def test_short_jobs_do_not_wait_behind_long_ones(inbox, run):
     desk = Desk(max_chunk=8 * MIB)
     long = [desk.share(f"l{n}", noise(20 * MIB, n), KEYS[n]) for n in range(3)]
