@@ -15,9 +15,10 @@ from ssyncd.transfer.jobs import Fetched, FetchJob, JobFailed, Result
 from ssyncd.transfer.sources import Sources
 from ssyncd.transfer.undertaking import Desk, Part, batches
 
-# What is fetched ahead: seconds that the server waits for a chunk, and how often in a row it may have waited for nothing.
+# What is fetched ahead: seconds that the server waits for a chunk, and how often in a row, for all parts together, it may have
+# waited for nothing.
 WAIT = 5.0
-WAITS = 60
+WAITS = 120
 
 
 class _Place(NamedTuple):
@@ -96,6 +97,7 @@ class Fetch:
         self._places: dict[bytes, list[_Place]] = {}
         self._sources = Sources(desk)
         self._wait = WAIT if any(job.ahead for job in jobs) else 0.0
+        self._waits = 0
         self._batches: list[list[_Place]] = []
         # Guards the three below: which batches are written, up to which the files' hashes went, and whether a worker hashes.
         self._lock = threading.Lock()
@@ -192,15 +194,16 @@ class Fetch:
 
     def _get(self, rows: Sequence[Row]) -> Iterator[bytes]:
         """From the server; of what is fetched ahead it may have to come there first."""
-        done = waits = 0
+        done = 0
         while done < len(rows):
             try:
                 for _, plain in self._desk.store.get([row.id for row in rows[done:]], self._wait):
-                    done, waits = done + 1, 0
+                    done += 1
+                    self._waits = 0
                     yield plain
             except ChunkMissingError:
-                waits += 1
-                if not self._wait or waits > WAITS or not self._is_wanted():
+                self._waits += 1
+                if not self._wait or self._waits > WAITS or not self._is_wanted():
                     raise
 
     def _is_wanted(self) -> bool:

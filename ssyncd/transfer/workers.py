@@ -27,12 +27,13 @@ Task = Callable[[], None]
 class _Group:
     """Some jobs under way, and how many of their parts are not finished."""
 
-    __slots__ = ("jobs", "long", "parts", "undertaking")
+    __slots__ = ("ahead", "jobs", "long", "parts", "undertaking")
 
-    def __init__(self, jobs: Sequence[Job], undertaking: Undertaking, long: bool) -> None:
+    def __init__(self, jobs: Sequence[Job], undertaking: Undertaking, long: bool = False, ahead: bool = False) -> None:
         self.jobs = jobs
         self.undertaking = undertaking
         self.long = long
+        self.ahead = ahead
         self.parts = 0
 
 
@@ -40,8 +41,8 @@ class Transfers:
     """`submit` jobs; results come by `deliver`, many in one call, on a worker's thread: it must only queue them.
 
     Short jobs (up to BATCH bytes) go before long ones and are taken many at once; long ones are cut in parts that all workers
-    share; what is fetched ahead has a thread of its own, for it waits for others. Jobs of one key and kind are done one after
-    the other. `store` is used from all threads at once. With `workers=0` there are none: `pump` does what is there.
+    share; what is fetched ahead has as many threads of its own, for it waits for others. Jobs of one key and kind are done one
+    after the other. `store` is used from all threads at once. With `workers=0` there are none: `pump` does what is there.
     """
 
     def __init__(self, disk: Disk, store: ChunkStore, device: str, deliver: Deliver, workers: int = 2) -> None:
@@ -55,6 +56,7 @@ class Transfers:
         self._long: deque[Job] = deque()
         self._ahead: deque[Job] = deque()
         self._parts: deque[tuple[_Group, Part]] = deque()
+        self._parts_ahead: deque[tuple[_Group, Part]] = deque()
         # Of each key and kind one job is queued or under way (_current); the others wait in _behind, in order.
         self._current: dict[Slot, Job] = {}
         self._behind: dict[Slot, deque[Job]] = {}
@@ -63,10 +65,10 @@ class Transfers:
         self._long_allowed = max(1, workers - 1)
         self._progress = Progress(0, 0, 0)
         self._stopping = False
-        tasks = {f"{n}": self._next for n in range(workers)} | ({"ahead": self._next_ahead} if workers else {})
         self._threads = [
-            threading.Thread(target=self._work, args=(next,), name=f"ssyncd-transfer-{name}")
-            for name, next in tasks.items()
+            threading.Thread(target=self._work, args=(next,), name=f"ssyncd-{name}-{number}")
+            for name, next in (("transfer", self._next), ("ahead", self._next_ahead))
+            for number in range(workers)
         ]
         for thread in self._threads:
             thread.start()
@@ -115,9 +117,10 @@ class Transfers:
         for thread in self._threads:
             thread.join()
         # Nobody else is left: the groups that still have parts let go of their files.
-        for group in {id(group): group for group, _ in self._parts}.values():
+        for group in {id(group): group for group, _ in (*self._parts, *self._parts_ahead)}.values():
             self._finish(group)
         self._parts.clear()
+        self._parts_ahead.clear()
 
     # for the undertakings
 
@@ -150,7 +153,7 @@ class Transfers:
         for kind, queue in self._short.items():
             jobs = self._together(kind, queue)
             if jobs:
-                return partial(self._begin, _Group(jobs, self._undertaking(jobs), long=False))
+                return partial(self._begin, _Group(jobs, self._undertaking(jobs)))
         if self._parts:
             return partial(self._do, *self._parts.popleft())
         while self._long and self._long_running < self._long_allowed:
@@ -162,10 +165,12 @@ class Transfers:
 
     def _next_ahead(self) -> Task | None:
         """With the lock."""
+        if self._parts_ahead:
+            return partial(self._do, *self._parts_ahead.popleft())
         while self._ahead:
             job = self._ahead.popleft()
             if self._still_wanted(job):
-                return partial(self._do_alone, _Group([job], self._undertaking([job]), long=False))
+                return partial(self._begin, _Group([job], self._undertaking([job]), ahead=True))
         return None
 
     def _together(self, kind: type[Job], queue: deque[Job]) -> list[Job]:
@@ -225,11 +230,6 @@ class Transfers:
         self._guarded(group, start)
         return parts
 
-    def _do_alone(self, group: _Group) -> None:
-        for part in self._start(group):
-            self._guarded(group, part)
-        self._finish(group)
-
     def _begin(self, group: _Group) -> None:
         parts = self._start(group)
         if not parts:
@@ -237,7 +237,7 @@ class Transfers:
             return
         with self._change:
             group.parts = len(parts)
-            self._parts.extend((group, part) for part in parts)
+            (self._parts_ahead if group.ahead else self._parts).extend((group, part) for part in parts)
             self._change.notify_all()
 
     def _do(self, group: _Group, part: Part) -> None:

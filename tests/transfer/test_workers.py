@@ -156,6 +156,39 @@ def test_who_fetches_ahead_holds_nobody_up(inbox, run):
         result.staged.discard()
 
 
+def test_several_fetch_ahead_one_file(inbox, run):
+    desk = Desk(max_chunk=8 * MIB)
+    ahead = replace(desk.share("l", noise(20 * MIB), KEYS[0]), ahead=True)
+    gate = Gate("get")
+    desk.before = gate
+    transfers = run(desk.disk, desk.store, workers=2)
+    transfers.submit([ahead])
+    for _ in range(2):
+        assert gate.waiting.acquire(timeout=DEADLINE)
+    gate.opened.set()
+    (done,) = inbox.wait(1)
+    assert done.job == ahead
+    done.staged.discard()
+
+
+def test_what_is_fetched_ahead_ends_with_the_transfers(inbox, run):
+    """With parts that nobody has begun."""
+    desk = Desk(max_chunk=8 * MIB)
+    gate = Gate("get")
+    desk.before = gate
+    transfers = run(desk.disk, desk.store, workers=1)
+    transfers.submit([replace(desk.share("l", noise(40 * MIB), KEYS[0]), ahead=True)])
+    assert gate.waiting.acquire(timeout=DEADLINE)
+    gate.error = NetworkError("closed")
+    stopper = threading.Thread(target=transfers.stop)
+    stopper.start()
+    gate.opened.set()
+    stopper.join(DEADLINE)
+    assert not stopper.is_alive()
+    assert inbox.results == []
+    desk.disk.stage(KEYS[0], resume=True).discard()  # it is let go of
+
+
 def test_the_results_of_one_key_come_in_order(inbox, run):
     disk = MemoryDisk()
     transfers = run(disk, MemoryChunks(), workers=4)
