@@ -5,8 +5,9 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from tests.simulation.history import Script, draw, run
+from tests.simulation.history import Script, draw, run, small_steps
 from tests.simulation.shrink import shrink
 
 
@@ -14,16 +15,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--small-steps", action="store_true", help="with more rounds, in which less is done")
     parser.add_argument("--most", type=int, default=3, help="failures to shorten and show")
     options = parser.parse_args()
     began, failed = time.monotonic(), 0
     for seed in range(options.first, options.first + options.seeds):
-        result = run(draw(seed))
-        if result.failure:
-            failed += 1
-            print(f"seed {seed}: {result.failure}")
-            if failed <= options.most:
-                tell(shrink(result.script, _fails_like(result.failure)))
+        with small_steps(seed) if options.small_steps else nullcontext():
+            result = run(draw(seed))
+            if result.failure:
+                failed += 1
+                print(f"seed {seed}: {result.failure}")
+                if failed <= options.most:
+                    tell(shrink(result.script, _fails_like(result.failure)))
     took = time.monotonic() - began
     print(f"{options.seeds} histories in {took:.1f} s, {60 * options.seeds / took:.0f} a minute, {failed} failed")
     return 1 if failed else 0

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
+import pytest
+
+from ssyncd.disk import look
+from ssyncd.folder import engine, local
 from tests.simulation import oracles
 from tests.simulation.machine import Machine
 from tests.simulation.operations import Users
@@ -239,6 +243,18 @@ class History:
             oracles.no_conflict(world)
         if not self.restored and not {"forget", "kill", "power", "die"} & set(self.script.faults):
             oracles.one_copy_each(world, ledger)
+
+
+@contextmanager
+def small_steps(seed: int) -> Iterator[None]:
+    """Looks, reading and plans take steps so small that anything may happen between two of them."""
+    random = Random(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look, "SLICE", random.choice((1, 1, 2, 3)))
+        patch.setattr(local, "AHEAD", random.choice((1, 1, 2)))
+        patch.setattr(local, "SLICE", random.choice((1, 2)))
+        patch.setattr(engine, "BATCH", random.choice((1, 2, 5)))
+        yield
 
 
 def run(script: Script) -> Result:

@@ -83,7 +83,7 @@ class Users:
 
     def _put(self, user: User, path: str, large: bool = False, save: bool = False) -> None:
         found = user.tree().get(path, b"")
-        if not isinstance(found, bytes):
+        if not isinstance(found, bytes) or (save and not isinstance(user.tree().get(f"{path}~", b""), bytes)):
             return
         data = self.ledger.token(large)
         self.ledger.forgive(found)
