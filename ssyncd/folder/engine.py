@@ -151,7 +151,7 @@ class Engine:
     def work(self) -> float | None:
         """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone;
         StateCorruptError: what it remembers is."""
-        now = self.edge.clock.monotonic()
+        now, self.record.heard = self.edge.clock.monotonic(), self.edge.clock.wall()
         self.agenda.due(now)
         self.agenda.touch_all(self.holds.take_due(now))
         self.line.due()
@@ -355,7 +355,7 @@ class Engine:
                 # user wrote and the server has. Else what a power cut takes from this disk would look deleted.
                 self.edge.disk.flush()
                 self.record.unflushed = False
-            self.record.commit(self.edge.clock.wall())
+            self.record.commit()
         except StateCorruptError:
             raise  # nothing in it can be trusted any more: another takes its place
         except (DiskError, StateError) as error:

@@ -23,6 +23,8 @@ PLEA = "plea "
 """What the names of pleas in the meta table begin with."""
 MOST_STIRRED = 5000
 """Files that wait for a quiet moment to be held in less room."""
+ROUND = 600_000_000_000
+"""Nanoseconds that one round of work may last."""
 SURE = 1_000_000_000
 """Nanoseconds after which a change that left the same stamp as the one before would have been told by the watcher."""
 
@@ -48,6 +50,8 @@ class Record:
         self.unusable: dict[str, str] = {}
         self.pleas: dict[str, str] = {}
         """Contents that somebody asks for (see `folder.pleas`), by hash: which device."""
+        self.heard = 0
+        """The time of day, in nanoseconds, up to which the watcher was heard."""
         self.unflushed = False
         """Whether the base says more since this was reset than may be durable on the disk."""
         self.meta = database.meta()
@@ -65,7 +69,7 @@ class Record:
     def _load(self) -> None:
         seen = int(self.meta.get("seen", "0"))
         for key, mtime in self._at_rest.load(self.database.files_at_rest()):
-            if abs(seen - mtime) <= SURE:
+            if _is_unsure(mtime, seen):
                 self.young.add(key)
         for ghost, base in self.database.entries():
             if ghost is not None:
@@ -90,7 +94,7 @@ class Record:
         self._versions[key] = base.version
         if stat is not None:
             self.stats[key] = stat
-            if abs(seen - (stat.ctime if stat.kind == "dir" else stat.mtime)) <= SURE:
+            if _is_unsure(stat.ctime if stat.kind == "dir" else stat.mtime, seen):
                 self.young.add(key)
 
     def trees(self) -> Trees:
@@ -267,11 +271,10 @@ class Record:
 
     # Writing.
 
-    def commit(self, now: int = 0) -> None:
-        """Write what changed; `now` is the time of day in nanoseconds. StateError: nothing was written, and all of it is written
-        the next time."""
-        if now and (self._writes or self._base_touched):
-            self.set_meta("seen", str(now))
+    def commit(self) -> None:
+        """Write what changed. StateError: nothing was written, and all of it is written the next time."""
+        if self.heard and (self._writes or self._base_touched):
+            self.set_meta("seen", str(self.heard))
         for key in self._base_touched:
             self._writes.base[key] = self._base_row(key)
         if self._writes:
@@ -326,6 +329,12 @@ class Record:
         )
         stat = self.stats.get(key) if unchanged else None
         return BaseRow(entry, stat, self.base_version(key), entry == self.remote.get(key))
+
+
+def _is_unsure(stamp: int, seen: int) -> bool:
+    """Whether what was last written then may have been written once more in the same tick, and not told of. Not where it is far
+    in the time to come: clocks jump."""
+    return -SURE <= stamp - seen <= ROUND
 
 
 def _make_small(table: dict[str, Any]) -> None:

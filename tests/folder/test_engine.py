@@ -67,6 +67,36 @@ def test_what_a_power_cut_makes_of_a_file_that_was_sent_a_moment_ago_does_not_re
     assert b"never made durable by who wrote it" in one.user.tree().values()
 
 
+def test_an_edit_without_a_trace_while_the_disk_is_slow_is_found_after_a_crash(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state that is written at the end of a long round says nothing of what the watcher told meanwhile."""
+    one, two = world.machines
+    world.settle()
+    flush = one.disk.flush
+    left = [b"two"]
+
+    def slow() -> None:
+        flush()
+        if left and one.user.tree() == {"f": b"one"} and one.record.remote.find("f"):
+            one.user.write("f", left.pop())
+            world.time.now += 5
+
+    monkeypatch.setattr(one.disk, "flush", slow)
+    one.user.write("f", b"one")
+    while left:
+        one.watcher.deliver(1)
+        one.work()
+        one.serve()
+        world.server.commit()
+        one.link.pump()
+    one.kill()
+    one.watcher.drop()
+    one.start()
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"f": b"two"}
+
+
 def test_the_first_look_does_not_run_far_ahead_of_sending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found and not sent yet takes memory."""
     monkeypatch.setattr(look, "SLICE", 5)

@@ -44,7 +44,8 @@ class Machine:
         self.record.put(FILE.key, Ghost(1, to_data(FILE)))
         self.record.set_base(FILE)
         self.record._set_ghost(RemoteRow(GONE.key, 2, True, 1, False, GONE))
-        self.record.commit(1)
+        self.record.heard = 1
+        self.record.commit()
 
     def start(self, approved: bool = False) -> set[str]:
         """As after a crash: what was not committed is forgotten."""
