@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from ssyncd.disk.base import Disk, Stat, Stats
 from ssyncd.disk.look import KINDS, Look, Seen, set_adrift
+from ssyncd.planner.names import moved_inside
 from ssyncd.planner.tree import Entry, Kind, Tree
 
 ChooseKey = Callable[[str, str, Kind], str]
@@ -51,7 +52,8 @@ class Scanner:
 
     def moved(self, old: str, new: str) -> None:
         """A directory has another path: what is left to be looked at in it is there now."""
-        self.left = {new + path.removeprefix(old) if _is_in(old, path) else path: None for path in self.left}
+        after = {old: new, **dict(moved_inside(self.left, old, new))}
+        self.left = {after.get(path, path): None for path in self.left}
 
     def knows(self, key: str, stat: Stat) -> bool:
         """Whether this is a file as it was at the last look, as after what we did ourselves."""
@@ -98,7 +100,3 @@ class Scanner:
         if old in self.young:
             self.young.remove(old)
             self.young.add(new)
-
-
-def _is_in(directory: str, path: str) -> bool:
-    return path == directory or path.startswith(directory + "/")

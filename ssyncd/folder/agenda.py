@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable
 from itertools import islice
 
+from ssyncd.planner.names import moved_inside
+
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 60.0
 LOUD = 3
@@ -52,13 +54,14 @@ class Agenda:
 
     def moved(self, old: str, new: str) -> None:
         """A directory has another path: what was to be looked at in it is there now."""
-        inside = old + "/"
-        for path in [path for path in self.paths if path.startswith(inside)]:
-            self.look(new + path.removeprefix(old))
-        for path in [path for path in self.below if path.startswith(inside) or path == old]:
-            self.look_below(new + path.removeprefix(old), self.below[path])
-        for when, path, is_path in [later for later in self._later if later[2] and later[1].startswith(inside)]:
-            self.at(when, new + path.removeprefix(old), is_path)
+        for _, path in moved_inside(self.paths, old, new):
+            self.look(path)
+        for before, path in ((old, new), *moved_inside(self.below, old, new)):
+            if before in self.below:
+                self.look_below(path, self.below[before])
+        put_off = {path: when for (path, is_path), when in self.waiting.items() if is_path}
+        for before, path in moved_inside(put_off, old, new):
+            self.at(put_off[before], path, is_path=True)
 
     def at(self, when: float, key: str, is_path: bool = False) -> None:
         """Touch a key, or look at a path, at a time to come; of several times the first counts."""

@@ -7,6 +7,7 @@ from ssyncd.disk.base import Disk
 from ssyncd.errors import DiskError, GoneError
 from ssyncd.folder.record import Record
 from ssyncd.planner.ignore import Ignore
+from ssyncd.planner.names import moved_inside
 from ssyncd.planner.tree import Kind
 
 log = logging.getLogger(__name__)
@@ -93,9 +94,9 @@ class Exclusion:
 
     def moved(self, old: str, new: str) -> None:
         """A directory has another path, and with it the husks inside."""
-        inside = [husk for husk in self._husks if husk.startswith(f"{old}/")]
-        for husk in inside:
-            self._husks[new + husk.removeprefix(old)] = self._husks.pop(husk)
+        inside = moved_inside(self._husks, old, new)
+        for husk, path in inside:
+            self._husks[path] = self._husks.pop(husk)
         if inside:
             self._save_husks()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ssyncd.folder.record import Record
 from ssyncd.planner.plan import Rekey
-from ssyncd.planner.tree import Entry
+from ssyncd.planner.tree import Entry, Place
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Graves:
     def __init__(self, record: Record, rekey: Callable[[Rekey], None]) -> None:
         self._record = record
         self._rekey = rekey
-        self._by_place: dict[tuple[str, str], list[Entry]] = {}
+        self._by_place: dict[Place, list[Entry]] = {}
         if LOST in record.meta:
             for row in record.ghosts.tombs():
                 if row.entry is not None:

@@ -15,6 +15,7 @@ from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.exclusion import IGNORE_FILE, Exclusion
 from ssyncd.folder.record import SURE, Record
 from ssyncd.folder.settings import Clock, FolderSettings
+from ssyncd.planner.names import moved_inside
 from ssyncd.planner.tree import Content, Entry, Kind, birth_key
 from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small
 
@@ -123,18 +124,18 @@ class Local:
         self._agenda.moved(old, new)
         self.exclusion.moved(old, new)
         self.scanner.moved(old, new)
-        for path in [path for path in self.scanner.troubles if path.startswith(old + "/")]:
-            del self.scanner.troubles[path]
-            self._agenda.look(new + path.removeprefix(old))
-        for path in [path for path in self.writing if path.startswith(old + "/")]:
-            del self.writing[path]
-            self._note(new + path.removeprefix(old), writing=True)
+        for before, path in moved_inside(self.scanner.troubles, old, new):
+            del self.scanner.troubles[before]
+            self._agenda.look(path)
+        for before, path in moved_inside(self.writing, old, new):
+            del self.writing[before]
+            self._note(path, writing=True)
 
     def _places(self, path: str) -> list[str]:
         """The path, and where it has got to if we have moved it since."""
         found = [path]
         for new, old in self._moved.items():
-            found += [new + at.removeprefix(old) for at in found if at.startswith(old + "/")]
+            found += [at for _, at in moved_inside(found, old, new)]
         return found
 
     def look(self) -> bool:

@@ -6,7 +6,7 @@ from ssyncd.disk.base import Disk, Stat
 from ssyncd.errors import DiskError
 from ssyncd.folder.record import Record
 from ssyncd.planner.names import conflict_name
-from ssyncd.planner.tree import Entry
+from ssyncd.planner.tree import Entry, Place
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Parking:
     def former(self, key: str) -> Entry:
         return self._parked[key][0]
 
-    def beside(self, key: str) -> tuple[str, str]:
+    def beside(self, key: str) -> Place:
         """A place for what can not go back to its own, as somebody else is there, or its directory is gone."""
         entry, local = self._parked[key][0], self._record.local
         parent = entry.parent if not entry.parent or local.path(entry.parent) is not None else ""

@@ -1,7 +1,7 @@
 """Names of entries: which may be, and what a conflict copy is called."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 OURS = ".ssyncd"
@@ -31,6 +31,11 @@ def valid_name(name: str, top: bool = False) -> str | None:
     except UnicodeEncodeError:
         return "the name is not UTF-8"
     return f"the name has {size} bytes, {MAX_NAME} are possible" if size > MAX_NAME else None
+
+
+def moved_inside(paths: Iterable[str], old: str, new: str) -> list[tuple[str, str]]:
+    """Of these paths those inside the directory `old`, which is at `new` now: each as it was, and as it is."""
+    return [(path, new + path.removeprefix(old)) for path in paths if path.startswith(f"{old}/")]
 
 
 def conflict_name(name: str, when: int | None, device: str, taken: Callable[[str], bool]) -> str:
