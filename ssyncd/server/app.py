@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 # Connections that have not ended by then are cut.
 SHUTDOWN_SECONDS = 5.0
+# What a refused client still sends is read and dropped for so long, so that it reads why. Aiohttp does so even when the client
+# has gone, and a stop waits for it.
+LINGER_SECONDS = 1.0
 READ_BUFFER = 1024 * 1024
 
 
@@ -112,7 +115,12 @@ class Server:
         chores = Housekeeping(core, app)
         undo.push_async_callback(chores.stop)
         runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, read_bufsize=READ_BUFFER
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            read_bufsize=READ_BUFFER,
         )
         app.on_shutdown.append(_close_connections)
         await runner.setup()
