@@ -130,13 +130,13 @@ class Supply:
 
     def fetched(self, result: Fetched) -> bool:
         """False if it is not wanted, or not yet."""
-        key, content, body = result.job.key, result.job.content, result.job.body
+        key, content = result.job.key, result.job.content
         early = self._ahead.get(key) == content and key not in self._ready
         if not early and self.fetching.get(key) != content:
             result.staged.discard()
             return False
-        if body.chunks:
-            self._record.set_chunks(content.hash, pack_rows(body.chunks))
+        if content.size > INLINE_LIMIT:
+            self._record.set_chunks(content.hash, pack_rows(result.rows))
         self.drop(key)
         self._ready[key] = content.hash, result.staged
         if early:

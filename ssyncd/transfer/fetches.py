@@ -34,6 +34,7 @@ class _File:
 
     def __init__(self, job: FetchJob) -> None:
         self.job = job
+        self.rows: tuple[Row, ...] = ()
         self.staged: Staged | None = None
         self.resumed = 0
         self.whole = FileHash()
@@ -132,7 +133,7 @@ class Fetch:
             if file.error is not None and wanted:
                 results.append(JobFailed(file.job, file.error))
             elif file.staged is not None and wanted:
-                results.append(Fetched(file.job, file.staged))
+                results.append(Fetched(file.job, file.staged, file.rows))
         return results
 
     def _prepare(self, file: _File) -> list[_Place]:
@@ -146,6 +147,7 @@ class Fetch:
             rows = (Row(chunk_id(plain), len(plain)),)
             file.write(plain, 0)
             file.resumed = len(plain)
+        file.rows = rows
         needed = {row.id for row in rows}
         for source in job.sources:
             self._sources.add(source, needed)

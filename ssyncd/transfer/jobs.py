@@ -79,10 +79,12 @@ class FetchJob:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """`staged` is closed and holds just the bytes of the content; it now belongs to whoever receives this."""
+    """`staged` is closed and holds just the bytes of the content, which are these chunks; it now belongs to whoever receives
+    this."""
 
     job: FetchJob
     staged: Staged
+    rows: tuple[Row, ...]
 
 
 Job = ReadJob | UploadJob | FetchJob

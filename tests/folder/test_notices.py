@@ -89,6 +89,20 @@ def test_what_was_fetched_ahead_is_put_in_place_when_its_entry_comes(world: Worl
     assert staged(two) == []
 
 
+def test_the_chunks_of_a_list_are_known_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the old version would be cut anew whenever the next one is fetched."""
+    one, two = world.machines
+    monkeypatch.setattr(one.transfers.store, "max_chunk", 4096)
+    one.user.write("large", Random(1).randbytes(5 * MIB))
+    until(world, lambda: "large" in two.user.tree())
+    (large,) = map(two.record.local.get, two.record.local)
+    assert large is not None
+    assert large.content is not None
+    rows = one.record.chunks(large.content.hash)
+    assert rows is not None
+    assert two.record.chunks(large.content.hash) == rows
+
+
 def test_the_entry_may_come_while_it_is_fetched(world: World) -> None:
     two = world.machines[1]
     pump = held_back(world)

@@ -31,6 +31,7 @@ def test_a_file_of_many_chunks_comes_by_its_list():
     assert not job.body.chunks
     (done,) = desk.work(job)
     assert desk.bytes_of(done.staged) == noise(5 * MIB)
+    assert sum(row.size for row in done.rows) == 5 * MIB
 
 
 def test_a_chunk_that_stands_in_many_places_is_fetched_once():
