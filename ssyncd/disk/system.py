@@ -1,4 +1,4 @@
-"""System calls that Python has no name for: renameat2, openat2, syncfs (Linux man pages, section 2).
+"""System calls that Python has no name for: renameat2, openat2, syncfs, sync_file_range (Linux man pages, section 2).
 
 Each is looked for once. Where one is missing (another system, an old kernel, a sandbox that forbids it) there is a slower way
 with the same promise, or `has_rename2` is False and the caller finds its own.
@@ -41,7 +41,9 @@ def _function(name: str, *arguments: Any) -> Any:
 
 _renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _syncfs = _function("syncfs", ctypes.c_int)
+_sync_file_range = _function("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _syscall = _function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_OpenHow), ctypes.c_size_t)
+_SYNC_FILE_RANGE_WRITE = 2
 _hows: dict[int, Any] = {}
 
 has_rename2: bool = _renameat2 is not None
@@ -64,6 +66,12 @@ def sync_filesystem(handle: int) -> None:
         os.sync()
     elif _syncfs(handle):
         raise _failure("")
+
+
+def write_back(handle: int, offset: int, size: int) -> None:
+    """Have these bytes begin to go to the disk. Says nothing of whether they get there: `sync_filesystem` does."""
+    if _sync_file_range is not None:
+        _sync_file_range(handle, offset, size, _SYNC_FILE_RANGE_WRITE)
 
 
 def boot() -> str:

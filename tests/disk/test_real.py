@@ -235,3 +235,26 @@ def test_a_folder_that_could_not_be_opened_can_be_tried_again(tmp_path: Path, mo
 
 def failing(_: int) -> NoReturn:
     raise RootError("the folder cannot be written: input/output error")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_long_file_goes_to_the_disk_while_it_is_written(
+    disk: RealDisk, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    begun: list[tuple[int, int]] = []
+    write_back = system.write_back
+
+    def note(handle: int, offset: int, size: int) -> None:
+        begun.append((offset, size))
+        write_back(handle, offset, size)
+
+    monkeypatch.setattr(system, "write_back", note)
+    if not known:
+        monkeypatch.setattr(system, "_sync_file_range", None)
+    piece = bytes(range(256)) * (20 * 1024)
+    with disk.stage(TAG) as staged:
+        for _ in range(4):
+            staged.write(piece)
+        assert staged.read_at(len(piece), 3 * len(piece)) == piece
+        assert staged.size() == 4 * len(piece)
+    assert begun == [(0, real.WRITE_BACK), (real.WRITE_BACK, real.WRITE_BACK)]
