@@ -12,7 +12,7 @@ from ssyncd.folder.entries import change, creation
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock
 from ssyncd.planner.plan import Send, SendDelete
-from ssyncd.planner.tree import Entry, Kind
+from ssyncd.planner.tree import Entry, Kind, Place
 from ssyncd.protocol.channel import Channel
 from ssyncd.transfer import Transfers, UploadJob, read_small
 
@@ -48,8 +48,8 @@ class Sender:
         self._uploaded: dict[str, None] = {}
         self._durable = False
         self._repairs: dict[str, float] = {}
-        # Of what is in flight, the directory it will be in.
-        self._coming: dict[str, str] = {}
+        # Who is in flight, by the place it will have; others may be left from before.
+        self._coming: dict[Place, str] = {}
 
     def replace(self, keys: set[str], sends: list[Send | SendDelete]) -> None:
         """These keys were planned again: what was pending for them is replaced."""
@@ -61,8 +61,8 @@ class Sender:
     def send(self) -> None:
         """As many as fit in the channel's window."""
         self._durable = False
-        if not self.channel.in_flight:
-            self._coming = {}
+        if len(self._coming) > 2 * self.channel.in_flight:
+            self._coming = {place: key for place, key in self._coming.items() if self.channel.busy(key)}
         for key, send in list(self.pending.items()):
             if self.channel.room() <= 0:
                 return
@@ -82,13 +82,19 @@ class Sender:
         return due <= now
 
     def _in_order(self, send: Send | SendDelete) -> bool:
-        """No child before its directory: they arrive in this order. No directory's deletion before that of what is in it was
-        taken: if the server should refuse one of those, another machine would take the directory for one to be mended."""
+        """No child before its directory: they arrive in this order. Nobody to a place that another is still on the way to and has
+        left since: two directories at one place become one. No directory's deletion before that of what is in it was taken: if
+        the server should refuse one of those, another machine would take the directory for one to be mended."""
         if isinstance(send, Send):
             parent = send.entry.parent
-            return (
-                not parent or self.channel.busy(parent) or (parent in self.record.remote and parent not in self.pending)
-            )
+            if (
+                parent
+                and not self.channel.busy(parent)
+                and (parent not in self.record.remote or parent in self.pending)
+            ):
+                return False
+            before = self._coming.get(send.entry.place, send.entry.key)
+            return before == send.entry.key or not self.channel.busy(before)
         if self._is_coming_into(send.key):
             return False
         above = self._above(send.key)
@@ -96,9 +102,7 @@ class Sender:
 
     def _is_coming_into(self, directory: str) -> bool:
         """Whether something is on its way into this directory, and will have to be deleted before it."""
-        if self._coming:
-            self._coming = {key: parent for key, parent in self._coming.items() if self.channel.busy(key)}
-        return directory in self._coming.values()
+        return any(parent == directory and self.channel.busy(key) for (parent, _), key in self._coming.items())
 
     def _above(self, key: str) -> set[str]:
         """The directories on the way up: hostile ones can be inside each other, and would wait for each other for ever."""
@@ -126,7 +130,9 @@ class Sender:
         if diff:
             source = None if remote is None or ghost is None else ghost.version
             self.channel.submit(key, diff, source, self.random_key(), keep=False)
-            self._coming[key] = entry.parent
+            if remote is not None and self._coming.get(remote.place) == key:
+                del self._coming[remote.place]
+            self._coming[entry.place] = key
         return True
 
     def _is_durable(self) -> bool:

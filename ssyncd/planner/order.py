@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Remove, Send, SendDelete, Step
-from ssyncd.planner.tree import Tree
+from ssyncd.planner.tree import Place, Tree
 
-Place = tuple[str, str]
 Shift = Make | Move | Remove
 """A step that fills or frees a place."""
 

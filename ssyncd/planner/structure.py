@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 from ssyncd.planner.names import OURS, conflict_name
 from ssyncd.planner.reconcile import GONE, Merged, merge
-from ssyncd.planner.tree import Entry, Kind, Tree, birth_key
+from ssyncd.planner.tree import Entry, Kind, Place, Tree, birth_key
 
 UNSENT = 1 << 62
 """Order of a place the server has not been told of: after all others."""
-
-Place = tuple[str, str]
 
 UNREAD_INSIDE = "something in it is not read yet"
 

@@ -9,6 +9,9 @@ from blake3 import blake3
 
 from ssyncd.planner.names import is_conflict_name
 
+Place = tuple[str, str]
+"""Where an entry is: the key of its directory ("" at the top) and its name there."""
+
 
 class Kind(StrEnum):
     FILE = "file"
@@ -40,7 +43,7 @@ class Entry(NamedTuple):
     target: str = ""
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> Place:
         return self.parent, self.name
 
     @property

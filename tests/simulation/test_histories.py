@@ -164,6 +164,23 @@ SWAPPED = Script(
     ),
 )
 """What could not be looked at is in a directory that changes places with another: nothing is wrong at its old place."""
+CROSSED = Script(
+    989951489,
+    2,
+    True,
+    (),
+    (
+        ("user3", 1, 1583, 3490),
+        ("user3", 0, 3336, 847),
+        ("user5", 1, 2458, 68),
+        ("all", 1, 3662, 3627),
+        ("user3", 1, 2169, 1101),
+        ("hints", 0, 130, 2006),
+        ("work", 0, 2328, 1917),
+        ("user13", 0, 0, 4033),
+    ),
+)
+"""A directory changes places with one that is still on its way to the server: nobody may see both at one place."""
 UNREAD = Script(
     989710841,
     2,
@@ -221,6 +238,7 @@ ONCE_BAD = {
     "needless": NEEDLESS,
     "swapped": SWAPPED,
     "unread": UNREAD,
+    "crossed": CROSSED,
 }
 
 

@@ -104,16 +104,16 @@ def answer_no_plea(patch: pytest.MonkeyPatch) -> None:
 
 ALL: tuple[tuple[Patch, tuple[str, ...], int], ...] = (
     (ignore_everything_for_a_second_after_our_own_writes, (), 30),
-    (replace_and_remove_without_looking, ("ambush", "strike"), 100),
-    (record_the_base_before_the_write, (), 100),
+    (replace_and_remove_without_looking, ("ambush", "strike"), 300),
+    (record_the_base_before_the_write, (), 300),
     (let_a_deletion_beat_a_change, (), 100),
-    (take_acknowledgements_for_updates, (), 30),
+    (take_acknowledgements_for_updates, (), 300),
     (save_the_cursor_before_the_objects, ("kill", "overflow"), 30),
-    (keep_nothing_that_we_overtook, (), 300),
+    (keep_nothing_that_we_overtook, (), 1000),
     (record_what_is_not_durable, ("power",), 30),
-    (trust_equal_stamps, (), 300),
+    (trust_equal_stamps, (), 1000),
     (believe_a_server_that_was_restored, ("backup", "restore", "cut"), 30),
-    (answer_no_plea, ("spoil", "cut", "late", "kill"), 300),
+    (answer_no_plea, ("spoil", "cut", "late", "kill"), 1000),
 )
 """A fault, the circumstances in which it shows, and within how many seeds."""
 
