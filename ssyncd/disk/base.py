@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeGuard
 
+from ssyncd.errors import DiskError
+
 
 class Stat(NamedTuple):
     """What lstat says: `kind` is "file", "dir", "link", "root" or "other"; times in nanoseconds; `exec` the owner's execute bit.
@@ -85,6 +87,14 @@ class Leftover:
         return "staged" if inode == str(self.stat.inode) else "aside"
 
 
+class Doomed(NamedTuple):
+    """A file or a link that is to be removed; `tag` as in `Leftover`."""
+
+    path: str
+    tag: str
+    expected: Stat
+
+
 class Disk(Protocol):
     """Safe to call from several threads; a `Staged` or `Reader` belongs to one thread at a time."""
 
@@ -145,6 +155,9 @@ class Disk(Protocol):
 
     def remove(self, path: str, tag: str, expected: Stat) -> None:
         """Move aside, look, remove. A directory is removed only when it is empty (ChangedError otherwise)."""
+
+    def remove_files(self, doomed: Sequence[Doomed]) -> dict[str, DiskError]:
+        """Files and links of one directory, as `remove` does, with fewer calls for each. What stayed, by path, and why."""
 
     def leftovers(self) -> Sequence[Leftover]:
         """What a crash left in `.ssyncd/`: parked, moved aside, or staged."""

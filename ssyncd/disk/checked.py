@@ -6,10 +6,11 @@ put back, because yet another thing came to its place, stays in the stage as a l
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 
-from ssyncd.disk.base import Leftover, Reader, Staged, Stat
+from ssyncd.disk.base import Doomed, Leftover, Reader, Staged, Stat
 from ssyncd.disk.calls import Calls
 from ssyncd.disk.faults import OWN, check_names, disk_error
 from ssyncd.disk.files import OpenFile, StagedFile
@@ -230,9 +231,33 @@ class CheckedDisk:
                 self._calls.close(handle)
 
     def remove(self, path: str, tag: str, expected: Stat) -> None:
-        with Place(self._calls, path) as place:
-            place.expect(expected)
-            self._mover.remove(place, self._names.new(tag, "aside"), expected)
+        if expected.kind == "dir":
+            with Place(self._calls, path) as place:
+                place.expect(expected)
+                self._mover.remove_dir(place, self._names.new(tag, "aside"), expected)
+            return
+        for error in self.remove_files([Doomed(path, tag, expected)]).values():
+            raise error
+
+    def remove_files(self, doomed: Sequence[Doomed]) -> dict[str, DiskError]:
+        stayed: dict[str, DiskError] = {}
+        if doomed:
+            with _noting(stayed, *(path for path, _, _ in doomed)), Place(self._calls, doomed[0].path) as first:
+                self._remove_files(first, doomed, stayed)
+        return stayed
+
+    def _remove_files(self, first: Place, doomed: Sequence[Doomed], stayed: dict[str, DiskError]) -> None:
+        taken: list[tuple[Place, str, Stat]] = []
+        for path, tag, expected in doomed:
+            with _noting(stayed, path):
+                place, aside = first.beside(path), self._names.new(tag, "aside")
+                self._mover.take_file(place, aside, expected)
+                taken.append((place, aside, expected))
+        # Asked once, when all are in the stage.
+        stands = cache(first.stands)
+        for place, aside, expected in taken:
+            with _noting(stayed, place.path):
+                self._mover.remove_taken(place, aside, expected, stands)
 
     # After a crash
 
@@ -261,6 +286,19 @@ class CheckedDisk:
         except OSError as error:
             raise disk_error(error, f"{OWN}/stage/{leftover.name}") from error
         self._names.done(leftover.tag, leftover.name)
+
+
+@contextmanager
+def _noting(stayed: dict[str, DiskError], *paths: str) -> Iterator[None]:
+    """What fails inside has failed for these paths."""
+    try:
+        yield
+    except DiskError as error:
+        stayed.update((path, type(error)(path, error.reason)) for path in paths)
+    except OSError as error:
+        stayed.update((path, disk_error(error, path)) for path in paths)
+    except UnicodeEncodeError:
+        stayed.update((path, DiskError(path, "a name that this disk cannot hold")) for path in paths)
 
 
 def _refuse_special(found: Stat, path: str) -> None:

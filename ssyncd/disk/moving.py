@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ssyncd.disk.base import Stat
@@ -139,19 +139,20 @@ class Mover:
             self._put_back(name, place)
             raise
 
-    def remove(self, place: Place, aside: str, expected: Stat) -> None:
-        if expected.kind == "dir":
-            self._remove_dir(place, aside, expected)
-            return
+    def take_file(self, place: Place, aside: str, expected: Stat) -> None:
+        """A file or a link from its place to the stage, where `remove_taken` goes on."""
+        place.expect(expected)
         if expected.kind == "file":
             self._refuse_written(place.parent, place.name, place.path)
-        self.take(place, aside, expected)
+        self._calls.rename(place.parent, place.name, self._calls.stage, aside)
+
+    def remove_taken(self, place: Place, aside: str, expected: Stat, stands: Callable[[], bool]) -> None:
         with self._back_if_not(aside, place):
-            if not self._proves(aside, expected):
-                raise ChangedError(place.path, "a program is writing it")
+            if not stands() or not self._proves(aside, expected):
+                raise ChangedError(place.path, "it changed since it was looked at")
             self._calls.unlink(self._calls.stage, aside)
 
-    def _remove_dir(self, place: Place, aside: str, expected: Stat) -> None:
+    def remove_dir(self, place: Place, aside: str, expected: Stat) -> None:
         if self._calls.scan(place.path):
             raise ChangedError(place.path, "the directory is not empty")
         try:

@@ -18,9 +18,7 @@ class Place:
         self.parent = calls.root
 
     def __enter__(self) -> "Place":
-        check_names(self.path)
-        if self._calls.folds:
-            self._refuse_own()
+        self._check()
         if self._head:
             try:
                 self.parent = self._calls.open_dir(self._head)
@@ -37,6 +35,19 @@ class Place:
             raise disk_error(error, self.path) from error
         if isinstance(error, UnicodeEncodeError):
             raise DiskError(self.path, "a name that this disk cannot hold") from error
+
+    def beside(self, path: str) -> "Place":
+        """The place of another name in this directory; to be used while this one is open."""
+        other = Place(self._calls, path)
+        assert other._head == self._head
+        other._check()
+        other.parent = self.parent
+        return other
+
+    def _check(self) -> None:
+        check_names(self.path)
+        if self._calls.folds:
+            self._refuse_own()
 
     def _refuse_own(self) -> None:
         """Where names fold, more spellings than `check_names` knows may lead to our own directory."""

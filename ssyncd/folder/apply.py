@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from itertools import groupby
 
 from ssyncd.disk.base import Disk, Stat
 from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.around import touch_around
+from ssyncd.folder.footing import Footing
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import Merging, tag
 from ssyncd.folder.parking import Parking
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
+from ssyncd.folder.removal import Removal
 from ssyncd.folder.supply import Supply
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
-from ssyncd.planner.reconcile import base_after
 from ssyncd.planner.tree import Entry, Kind
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class Applier:
         self.merging = Merging(record, disk, supply, local.settings.text_merge)
         self._disk = disk
         self._parking = Parking(record, disk)
+        self._footing = Footing(record)
+        self._removal = Removal(disk, local, agenda, self._footing, self._failed)
         self._doers: dict[type, Callable[..., None]] = {
             Rekey: self.rekey,
             Make: self._make,
@@ -45,7 +49,7 @@ class Applier:
             Move: self._move,
             Park: self._park,
             SetExec: self._set_exec,
-            Remove: self._remove,
+            Remove: self._removal.one,
         }
 
     def apply(self, steps: list[Step]) -> list[Step]:
@@ -59,7 +63,7 @@ class Applier:
             for step in files:
                 self._failed(step, error)
             ready = [step for step in ready if step not in files]
-        done = [step for step in ready if self._do(step)]
+        done = self._do_all(ready)
         self._unpark_all()
         if len(done) < len(ready):
             recover(self._disk, self.record)
@@ -89,6 +93,16 @@ class Applier:
         except (ContentError, DiskError) as error:
             self._failed(step, error)
             return False
+
+    def _do_all(self, steps: list[Step]) -> list[Step]:
+        """Those that were done."""
+        done: list[Step] = []
+        for files, run in groupby(steps, self._removal.is_of_file):
+            if files:
+                done.extend(self._removal.files([step for step in run if isinstance(step, Remove)]))
+            else:
+                done.extend(step for step in run if self._do(step))
+        return done
 
     def _do(self, step: Step) -> bool:
         try:
@@ -124,41 +138,9 @@ class Applier:
         base, local, remote = self.record.base.get(key), self.record.local.get(key), self.record.remote.get(key)
         return base is remote is None if local is None else local.same(base) and local.same(remote)
 
-    # Places.
-
-    def path(self, key: str) -> str:
-        path = self.record.local.path(key)
-        if path is None:
-            raise GoneError(key, "its directory is gone")
-        return path
-
-    def path_at(self, parent: str, name: str) -> str:
-        above = self.path(parent) if parent else ""
-        return f"{above}/{name}" if above else name
-
-    def free_path(self, parent: str, name: str) -> str:
-        """A path where nothing is, for all we know: whoever was to leave it may not have, or has gone without our knowing."""
-        path = self.path_at(parent, name)
-        if self.record.local.at(parent, name):
-            raise ChangedError(path, "its place is not free")
-        return path
-
-    def _here(self, key: str) -> Entry:
-        """The local entry; an earlier step of the same plan may have found that it is gone."""
-        entry = self.record.local.get(key)
-        if entry is None:
-            raise GoneError(key, "it is not here any more")
-        return entry
-
-    def expected(self, key: str, path: str) -> Stat:
-        stat = self.record.stats.get(key)
-        if stat is None:
-            raise ChangedError(path, "it has not been looked at")
-        return stat
-
     def make_extra(self, entry: Entry, tag: str = "") -> None:
         """Something new here that the server does not have yet: a file staged under `tag`, or a link."""
-        path = self.free_path(*entry.place)
+        path = self._footing.free_path(*entry.place)
         if entry.kind is Kind.FILE:
             self._disk.flush()
             self._put(entry, path, None, tag)
@@ -184,18 +166,6 @@ class Applier:
         if before is None or before.place != entry.place:
             touch_around(self.agenda, self.record, entry.key, before, entry)
 
-    def _based(self, key: str, before: Entry | None) -> None:
-        """The base says what was really done by a step; `before` it the local entry was this."""
-        local, remote = self.record.local.get(key), self.record.remote.get(key)
-        if local is not None and local.same(remote):
-            self.record.agree(key)
-            return
-        after = base_after(self.record.base.get(key), before, local, remote)
-        if after is None:
-            self.record.drop_base(key)
-        else:
-            self.record.set_base(after)
-
     # Steps.
 
     def rekey(self, step: Rekey) -> None:
@@ -206,23 +176,23 @@ class Applier:
 
     def _make(self, step: Make) -> None:
         entry = step.entry
-        path = self.free_path(*entry.place)
+        path = self._footing.free_path(*entry.place)
         if entry.kind is Kind.FILE:
             self._put(entry, path, None)
         elif entry.kind is Kind.LINK:
             self._done(entry, self._disk.make_link(path, entry.target, None))
         else:
             self._done(entry, self._disk.make_dir(path))
-        self._based(entry.key, None)
+        self._footing.based(entry.key, None)
 
     def _replace(self, step: Replace) -> None:
-        before = self._here(step.entry.key)
+        before = self._footing.here(step.entry.key)
         self._put_over(step.entry)
-        self._based(step.entry.key, before)
+        self._footing.based(step.entry.key, before)
 
     def _put_over(self, entry: Entry) -> None:
-        path = self.path(entry.key)
-        expected = self.expected(entry.key, path)
+        path = self._footing.path(entry.key)
+        expected = self._footing.expected(entry.key, path)
         if entry.kind is Kind.FILE:
             self._put(entry, path, expected)
         else:
@@ -230,21 +200,21 @@ class Applier:
 
     def _conflict(self, step: Conflict) -> None:
         """Ours gets a second name first; only then the server's content takes its place. A crash between leaves both."""
-        ours = self._here(step.entry.key)
-        path = self.path(ours.key)
-        text = self.merging.merge(step, path, self.expected(ours.key, path))
+        ours = self._footing.here(step.entry.key)
+        path = self._footing.path(ours.key)
+        text = self.merging.merge(step, path, self._footing.expected(ours.key, path))
         if text is not None:
             self._put_merged(ours, step.entry, path, text)
             return
-        copy_path = self.free_path(ours.parent, step.copy)
-        stat = self._disk.copy(path, copy_path, self.expected(ours.key, path))
+        copy_path = self._footing.free_path(ours.parent, step.copy)
+        stat = self._disk.copy(path, copy_path, self._footing.expected(ours.key, path))
         key = self.local.new_key(ours.parent, step.copy, ours.kind)
         copy = ours._replace(key=key, name=step.copy)
         self._done(copy, stat)
         self.agenda.touch(key)
         log.info("both sides changed %r: ours is kept as %r", path, step.copy)
         self._put_over(step.entry)
-        self._based(step.entry.key, ours)
+        self._footing.based(step.entry.key, ours)
         # One name less for the same bytes: their ctime has changed.
         after = self._disk.stat(copy_path)
         if after is not None and after.same(stat):
@@ -253,7 +223,7 @@ class Applier:
     def _put_merged(self, ours: Entry, theirs: Entry, path: str, text: bytes) -> None:
         """The file gets both edits; what it is now is read, and sent, like any edit of the user's."""
         now = self.local.clock.wall() // 1000
-        stat = self.merging.put(ours, path, self.expected(ours.key, path), text, now)
+        stat = self.merging.put(ours, path, self._footing.expected(ours.key, path), text, now)
         self._done(ours._replace(content=None), stat)
         self.local.scanner.unread[ours.key] = None
         base = self.record.base.get(ours.key)
@@ -262,51 +232,36 @@ class Applier:
         log.info("both sides changed %r: it has both edits now", path)
 
     def _move(self, step: Move) -> None:
-        target = self.free_path(step.parent, step.name)
+        target = self._footing.free_path(step.parent, step.name)
         if step.key in self._parking:
             self._unpark(step.key, step.parent, step.name)
             return
-        entry, path = self._here(step.key), self.path(step.key)
-        stat = self._disk.move(path, target, self.expected(step.key, path))
+        entry, path = self._footing.here(step.key), self._footing.path(step.key)
+        stat = self._disk.move(path, target, self._footing.expected(step.key, path))
         self._came(entry, path, entry._replace(parent=step.parent, name=step.name), stat)
 
     def _came(self, before: Entry, path: str, entry: Entry, stat: Stat) -> None:
         """An entry that was at this path has another place."""
         if entry.kind is Kind.DIR:
-            self.local.moved(path, self.path_at(*entry.place))
+            self.local.moved(path, self._footing.path_at(*entry.place))
         self._done(entry, stat)
-        self._based(entry.key, before)
+        self._footing.based(entry.key, before)
 
     def _park(self, step: Park) -> None:
-        path = self.path(step.key)
-        self._parking.park(self._here(step.key), path, self.expected(step.key, path))
+        path = self._footing.path(step.key)
+        self._parking.park(self._footing.here(step.key), path, self._footing.expected(step.key, path))
 
     def _unpark(self, key: str, parent: str, name: str) -> None:
-        entry, path, stat = self._parking.unpark(key, self.free_path(parent, name))
+        entry, path, stat = self._parking.unpark(key, self._footing.free_path(parent, name))
         self._came(entry, path, entry._replace(parent=parent, name=name), stat)
 
     def _set_exec(self, step: SetExec) -> None:
-        entry = self._here(step.key)
-        path = self.path(step.key)
-        self._done(entry._replace(exec=step.exec), self._disk.set_exec(path, step.exec, self.expected(step.key, path)))
-        self._based(step.key, entry)
-
-    def _remove(self, step: Remove) -> None:
-        entry = self.record.local.get(step.key)
-        path = self.path(step.key)
-        try:
-            self._disk.remove(path, step.key, self.expected(step.key, path))
-        except ChangedError:
-            if entry is None or entry.kind is not Kind.DIR or not self.local.exclusion.make_husk(path):
-                raise
-        # What the tree still has inside is gone too: the user was faster.
-        for key in (*self.record.local.below(step.key), step.key):
-            before = self.record.local.get(key)
-            self.local.scanner.gone(key)
-            if key != step.key or key in self.record.remote:
-                self.agenda.touch(key)
-            touch_around(self.agenda, self.record, key, before)
-        self._based(step.key, entry)
+        entry = self._footing.here(step.key)
+        path = self._footing.path(step.key)
+        self._done(
+            entry._replace(exec=step.exec), self._disk.set_exec(path, step.exec, self._footing.expected(step.key, path))
+        )
+        self._footing.based(step.key, entry)
 
     def _unpark_all(self) -> None:
         """Steps that were to free a place failed: what was moved aside goes back, or beside what has come there since."""
@@ -322,5 +277,5 @@ class Applier:
 
     def _put_back(self, key: str) -> None:
         """As if nothing had been: who is entangled with it is not to be planned again at once."""
-        entry, _, stat = self._parking.unpark(key, self.free_path(*self._parking.former(key).place))
+        entry, _, stat = self._parking.unpark(key, self._footing.free_path(*self._parking.former(key).place))
         self.local.scanner.done(entry, stat)

@@ -105,6 +105,7 @@ class Engine:
     def _hand_in(self) -> None:
         self.local.clock = self.sender.clock = self.pleas.clock = self.notices.clock = self.edge.clock
         self.sender.begun = self.notices.give
+        self.holds.judged, self.notices.deletions_come = self.notices.give_deletions, self.holds.expect
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
         self.local.found = self.pleas.found
         self.sender.read_again = self.pleas.read_again = self.local.read_again
@@ -327,8 +328,7 @@ class Engine:
         # What we know of the server comes first: after a crash, what is here just as the server had it is known as agreed.
         self.commit()
         done = self.applier.apply(made.steps)
-        if done:
-            self._moved_on = True
+        self._moved_on |= bool(done)
         for key in map(step_key, done):
             # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
             if key in self.sender.pending or any(self.record.unsettled((key,))):
@@ -368,8 +368,8 @@ class Engine:
         if more and not self.paused:
             return 0.0
         plea = self.pleas.next if self._may_send() else None
-        times = [time for time in (self.agenda.next, self.line.next, self.notices.next, plea, tidy) if time is not None]
-        next = min([*times, self.holds.due])
+        times = (self.agenda.next, self.line.next, self.notices.next, plea, tidy, self.holds.due)
+        next = min(time for time in times if time is not None)
         return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 
 

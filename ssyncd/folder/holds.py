@@ -1,9 +1,10 @@
 """Plans that wait for the user's word (design section 4, "Holds")."""
 
 import math
+from collections.abc import Callable
 
 from ssyncd.folder.record import Record
-from ssyncd.folder.settings import FolderSettings
+from ssyncd.folder.settings import Direction, FolderSettings
 from ssyncd.planner.plan import Make, Move, Plan, Remove, Send, SendDelete, Step
 from ssyncd.planner.safety import held
 from ssyncd.status import Hold
@@ -32,6 +33,8 @@ class _Burst:
         self._first = 0.0
         self._latest = float("-inf")
         self._due = math.inf
+        self._told = 0
+        self._told_at = float("-inf")
 
     def end_if_calm(self, now: float) -> None:
         if now - self._latest > CALM:
@@ -45,6 +48,17 @@ class _Burst:
             self.gathered |= keys
             self._due = min(now + GATHER, self._first + LONGEST)
         return now - self._latest < GATHER and now - self._first < LONGEST
+
+    def expect(self, number: int, now: float) -> None:
+        """So many are said to be coming."""
+        self._told, self._told_at = max(number, self.coming(now)), now
+
+    def coming(self, now: float) -> int:
+        """How many are said to be coming still. Who said so may be wrong: too few are waited for, too many forgotten in time."""
+        return self._told if now - self._told_at < CALM else 0
+
+    def came(self, number: int, now: float) -> None:
+        self._told, self._told_at, self._latest = self._told - number, now, now
 
     @property
     def due(self) -> float:
@@ -65,11 +79,13 @@ class _Burst:
 class Holds:
     """Takes deletions out of plans when there are too many of them. What is held stays held over restarts (`meta`).
 
-    Many deletions come in pieces: before the first of them is done, it must be known how many they are. What takes the place
-    of something that waits, waits behind it, with all that is in it.
+    Many deletions come in pieces: before the first of them is done, it must be known how many they are. A machine that knows
+    of its own says so (`judged`), and others need not wait for it again. What takes the place of something that waits, waits
+    behind it, with all that is in it.
     """
 
     def __init__(self, record: Record, settings: FolderSettings) -> None:
+        self.judged: Callable[[str, int], None] = lambda _key, _number: None
         self._record = record
         self._settings = settings
         self._bursts = {HERE: _Burst(), EVERYWHERE: _Burst()}
@@ -95,6 +111,10 @@ class Holds:
         """How many deletions wait until their number is known."""
         return sum(len(burst.gathered) for burst in self._bursts.values())
 
+    def expect(self, number: int, now: float) -> None:
+        """Another machine has said that so many deletions of its own are coming."""
+        self._bursts[HERE].expect(number, now)
+
     def check(self, plan: Plan, now: float) -> None:
         """Leave out of the plan what has to wait."""
         removed = {step.key for step in plan.steps if isinstance(step, Remove)}
@@ -119,9 +139,9 @@ class Holds:
         if self._approved or size < settings.hold_least:
             burst.gathered -= keys
             return
-        if burst.gather(keys, now):
+        wanted = self._count(burst, keys, now)
+        if not wanted:
             return
-        wanted = len(burst.gathered)
         burst.gathered -= keys
         if self._record.meta.get(f"held_{where}") or held(
             wanted, len(burst.done), size, settings.hold_share, settings.hold_least
@@ -130,6 +150,16 @@ class Holds:
             self._record.set_meta(f"held_{where}", "1")
         else:
             burst.done |= keys
+            if where == EVERYWHERE and settings.direction is Direction.BOTH:
+                self.judged(min(keys), wanted)
+
+    def _count(self, burst: _Burst, keys: set[str], now: float) -> int:
+        """How many deletions these belong to; 0 if that is not known yet."""
+        coming = burst.coming(now)
+        if len(keys) <= coming:
+            burst.came(len(keys), now)
+            return coming + len(burst.gathered - keys)
+        return 0 if burst.gather(keys, now) else len(burst.gathered)
 
     def _must_wait(self, item: Step | Send | SendDelete, waiting: set[str]) -> bool:
         if isinstance(item, Remove | SendDelete):

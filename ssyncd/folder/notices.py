@@ -1,12 +1,14 @@
-"""Long contents on their way to the server: who begins to send one says so, who will need it fetches it meanwhile.
+"""What is on its way to the server: who begins to send a long content says so, who will need it fetches it meanwhile. Who begins
+to delete says how many entries, and others need not wait until they know.
 
 A notice is no object: it goes to those who are connected at that moment, and nobody keeps it. It says what an entry will be, and
 is believed only so far that its bytes are fetched, verified and staged: what happens in the folder is decided by the entry
-itself, when it comes. Should none come, the bytes are dropped after a while.
+itself, when it comes. Should none come, the bytes are dropped after a while. One of deletions has the key of one of those entries
+and `{"deletions": NUMBER}`.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ssyncd.content.body import Body, parse_content
 from ssyncd.content.chunks import MIB
@@ -38,6 +40,7 @@ class Notices:
     def __init__(self, record: Record, disk: Disk, supply: Supply, channel: Channel, exclusion: Exclusion) -> None:
         self.clock = Clock()
         self.least = LONG
+        self.deletions_come: Callable[[int, float], None] = lambda _number, _now: None
         self._record = record
         self._disk = disk
         self._supply = supply
@@ -56,8 +59,16 @@ class Notices:
         if entry.content is not None and entry.content.size >= self.least:
             self._channel.notify(entry.key, to_data(entry, body))
 
+    def give_deletions(self, key: str, number: int) -> None:
+        """So many entries, this one of them, are being deleted."""
+        self._channel.notify(key, {"deletions": number})
+
     def heard(self, notice: Notice) -> None:
-        """Somebody is sending a content."""
+        """Somebody is sending a content, or deletions."""
+        number = notice.data.get("deletions")
+        if type(number) is int and number > 0:
+            self.deletions_come(number, self.clock.monotonic())
+            return
         try:
             entry = to_entry(notice.key, notice.data)
             if entry.kind is not Kind.FILE:

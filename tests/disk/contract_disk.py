@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ssyncd.disk.base import Disk, Stat
+from ssyncd.disk.base import Disk, Doomed, Stat
 from ssyncd.errors import ChangedError, DiskError, GoneError
 
 TAG = "0123456789abcdef0123456789abcdef"
@@ -365,6 +365,39 @@ class DiskContract:
         with pytest.raises(GoneError):
             disk.remove("file", TAG, expected)
         assert disk.leftovers() == ()
+
+    def test_files_of_one_directory_are_removed_together(self, disk: Disk, user: Any) -> None:
+        user.make_dir("dir")
+        user.write("dir/file", b"1")
+        user.link("dir/link", "file")
+        user.write("dir/changed", b"1")
+        user.write("dir/gone", b"1")
+        doomed = [
+            Doomed(f"dir/{name}", name, there(disk, f"dir/{name}")) for name in ("file", "changed", "gone", "link")
+        ]
+        user.write("dir/changed", b"newer")
+        user.delete("dir/gone")
+        stayed = disk.remove_files(doomed)
+        assert {path: type(error) for path, error in stayed.items()} == {
+            "dir/changed": ChangedError,
+            "dir/gone": GoneError,
+        }
+        assert all(error.path == path for path, error in stayed.items())
+        assert user.tree() == {"dir": None, "dir/changed": b"newer"}
+        assert disk.leftovers() == ()
+        assert disk.remove_files([]) == {}
+
+    def test_where_the_directory_is_gone_none_is_removed(self, disk: Disk, user: Any) -> None:
+        user.make_dir("dir")
+        for name in ("one", "two"):
+            user.write(f"dir/{name}", b"1")
+        doomed = [Doomed(f"dir/{name}", name, there(disk, f"dir/{name}")) for name in ("one", "two")]
+        user.rename("dir", "moved")
+        stayed = disk.remove_files(doomed)
+        assert [(path, type(error), error.path) for path, error in stayed.items()] == [
+            (path, GoneError, path) for path in ("dir/one", "dir/two")
+        ]
+        assert user.tree() == {"moved": None, "moved/one": b"1", "moved/two": b"1"}
 
     def test_a_directory_with_something_in_it_stays(self, disk: Disk, user: Any) -> None:
         user.make_dir("dir")

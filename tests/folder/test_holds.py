@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from ssyncd.folder.holds import CALM, EVERYWHERE, GATHER, HERE, LONGEST, Holds
 from ssyncd.folder.record import Record
 from ssyncd.folder.report import phase, waiting_for
-from ssyncd.folder.settings import FolderSettings
+from ssyncd.folder.settings import Direction, FolderSettings
 from ssyncd.planner.plan import Plan, Remove, SendDelete
 from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.state.database import Database
@@ -178,6 +179,52 @@ def check(held: Holds, made: Plan, now: float) -> tuple[int, int]:
     held.replanned(keys)
     held.check(made, now)
     return held.gathered, len(made.steps) + len(made.sends)
+
+
+def test_what_another_machine_has_counted_is_not_counted_again() -> None:
+    held = holds(100)
+    held.expect(30, 0.0)
+    assert check(held, plan(range(10), Remove), 0.1) == (0, 10)
+    assert check(held, plan(range(10, 30), Remove), CALM) == (0, 20), "they may take long"
+    assert check(held, plan(range(30, 31), Remove), CALM) == (1, 0)
+
+
+def test_what_another_machine_has_counted_is_held_from_the_first_one_on() -> None:
+    held = holds(100)
+    held.expect(51, 0.0)
+    assert check(held, plan(range(10), Remove), 0.1) == (0, 0)
+    assert check(held, plan(range(10, 51), Remove), 0.2) == (0, 0)
+    assert len(held.keys) == 51
+
+
+def test_who_counts_too_few_is_not_believed() -> None:
+    held = holds(100)
+    held.expect(40, 0.0)
+    assert check(held, plan(range(51), Remove), 0.1) == (51, 0)
+    assert check(held, plan(range(51), Remove), 0.1 + GATHER) == (0, 0)
+    assert len(held.keys) == 51
+    held = holds(100)
+    for begin in range(0, 90, 10):
+        held.expect(10, 0.0)
+        check(held, plan(range(begin, begin + 10), Remove), 0.1)
+    assert len(held.keys) == 40, "all that came were one burst"
+
+
+def test_what_was_counted_and_does_not_come_is_forgotten() -> None:
+    held = holds(100)
+    held.expect(30, 0.0)
+    assert check(held, plan(range(10), Remove), 2 * CALM) == (10, 0)
+
+
+def test_only_what_will_be_sent_is_told() -> None:
+    told: list[tuple[Direction, type, str, int]] = []
+    for direction, step in product(Direction, (SendDelete, Remove)):
+        held = holds(100)
+        held._settings = replace(held._settings, direction=direction)
+        held.judged = lambda key, number, d=direction, s=step: told.append((d, s, key, number))  # type: ignore[misc]
+        check(held, plan(range(10), step), 0.0)
+        assert check(held, plan(range(10), step), GATHER) == (0, 10)
+    assert told == [(Direction.BOTH, SendDelete, f"{0:032x}", 10)]
 
 
 @pytest.mark.parametrize("step", [SendDelete, Remove])

@@ -2,6 +2,7 @@
 shows."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -265,6 +266,34 @@ def test_a_later_notice_takes_the_place_of_an_earlier_one(world: World) -> None:
     assert heard(two, FILE | {"content": other}) == 1
     (content,) = two.engine.supply._ahead.values()
     assert content.hash == "c" * 64
+
+
+def test_deletions_are_told_of_so_that_nobody_counts_them_again(world: World) -> None:
+    one, two = world.machines
+    for machine in world.machines:
+        machine.engine.holds._settings = replace(machine.engine.settings, hold_least=2)
+    for number in range(10):
+        one.user.write(f"f{number}", b"1")
+    world.settle()
+    for number in range(4):
+        one.user.delete(f"f{number}")
+    for _ in range(200):
+        for machine in world.machines:
+            world.go_on(machine)
+        assert not two.engine.holds.gathered
+        world.time.now += 0.01
+    assert len(two.user.tree()) == 6
+
+
+@pytest.mark.parametrize("number", [0, -1, True, 1.5, "3", None, [], 10**400])
+def test_a_number_of_deletions_that_makes_no_sense_does_no_harm(world: World, number: object) -> None:
+    one, two = world.machines
+    one.user.write("f", b"1")
+    world.settle()
+    two.engine.handle(Notice("1" * 32, {"deletions": number}))
+    one.user.delete("f")
+    world.settle()
+    assert two.user.tree() == {}
 
 
 def test_small_files_are_not_told_of(world: World) -> None:
