@@ -326,7 +326,7 @@ class Folder:
         record.set_meta("client", client)
         bucket = bucket_name(self.settings.name)
         init = Init(bucket, self.account.token, self.account.app, client, version=__version__)
-        return replace(init, lean=extensions.lean, notices=extensions.notices)
+        return replace(init, lean=extensions.lean, notices=extensions.notices, packed=extensions.packed)
 
     def _deliver(self, happening: Any) -> None:
         if isinstance(happening, Received):

@@ -5,11 +5,12 @@ from websocket import ABNF, WebSocketException, frame_buffer
 from ssyncd.errors import ProtocolError
 
 TEXT = ABNF.OPCODE_TEXT
+BINARY = ABNF.OPCODE_BINARY
 CLOSE = ABNF.OPCODE_CLOSE
 PING = ABNF.OPCODE_PING
 PONG = ABNF.OPCODE_PONG
 
-_DATA = (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY)
+_DATA = (TEXT, BINARY)
 
 
 def encode(payload: bytes, kind: int = TEXT) -> bytes:
@@ -47,7 +48,7 @@ class Frames:
         self._buffer.limit = limit
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """(TEXT, CLOSE, PING or PONG, payload) for each that is complete now. ProtocolError; nothing may be fed after it."""
+        """(kind, payload) for each that is complete now. ProtocolError; nothing may be fed after it."""
         self._fed, self._at = data, 0
         messages: list[tuple[int, bytes]] = []
         while True:
@@ -81,8 +82,6 @@ class Frames:
         if self._size > self._limit + 1:
             raise ProtocolError(f"a message of over {self._limit} bytes")
         if frame.fin:
-            # The protocol knows no binary messages: one is dropped.
-            if self._kind == TEXT:
-                messages.append((TEXT, b"".join(self._parts)))
+            messages.append((self._kind, b"".join(self._parts)))
             self._kind = self._size = 0
             self._parts.clear()

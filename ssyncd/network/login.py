@@ -75,6 +75,7 @@ class Extensions:
     devices: bool = False
     lean: bool = False
     notices: bool = False
+    packed: bool = False
     removed: bool = False
 
 
@@ -127,6 +128,7 @@ def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit
         devices=value.get("devices") == 1,
         lean=value.get("lean") == 1,
         notices=value.get("notices") == 1,
+        packed=value.get("packed") == 1,
         removed=value.get("removed") == 1,
     )
 

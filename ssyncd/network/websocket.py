@@ -15,7 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from ssyncd.errors import NetworkError, ProtocolError
+from ssyncd.content.packed import HELLO, pack, unpack
+from ssyncd.errors import ContentError, NetworkError, ProtocolError
 from ssyncd.network import frames
 from ssyncd.network.base import Closed, Happening, Opened, Received
 from ssyncd.network.dial import Dial, Trust, hang_up
@@ -174,6 +175,8 @@ class _Link:
         self._outbox: deque[tuple[int, bytes]] = deque()
         self._reason = ""
         self._finishing = False
+        # Set by the reader's loop, read by the writer's thread.
+        self._packs = False
         self._count = 0
         self._vigil = Vigil(pace, time.monotonic())
         self._outgoing = Outgoing(0, 0)
@@ -256,11 +259,23 @@ class _Link:
         for kind, payload in self._frames.feed(data):
             if kind == frames.TEXT:
                 self._take_text(payload, messages)
+            elif kind == frames.BINARY:
+                messages.extend(self._unpacked(payload))
             elif kind == frames.PING:
                 self._queue([(frames.PONG, payload)])
             elif kind == frames.CLOSE:
                 self.close(f"the server closed the connection{_why(payload)}")
         return tuple(messages)
+
+    def _unpacked(self, payload: bytes) -> Iterable[str]:
+        """Plain Simperium has no binary messages: before our server has said hello, one is passed over."""
+        self._packs |= payload == HELLO
+        if not self._packs:
+            return ()
+        try:
+            return unpack(payload)
+        except ContentError as error:
+            raise ProtocolError(f"what cannot be unpacked: {error}") from error
 
     def _take_text(self, payload: bytes, messages: list[str]) -> None:
         if payload.startswith(b"h:"):
@@ -279,11 +294,18 @@ class _Link:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._socket, selectors.EVENT_WRITE)
                 while batch := self._next():
-                    self._push(b"".join(frames.encode(payload, kind) for kind, payload in batch), selector)
+                    self._push(self._encoded(batch), selector)
         except OSError as error:
             self.close(f"the connection broke: {error.strerror or error}")
         else:
             hang_up(self._socket)
+
+    def _encoded(self, batch: list[tuple[int, bytes]]) -> bytes:
+        if self._packs and all(kind == frames.TEXT for kind, _ in batch):
+            packed = pack([payload for _, payload in batch])
+            if packed is not None:
+                return frames.encode(packed, frames.BINARY)
+        return b"".join(frames.encode(payload, kind) for kind, payload in batch)
 
     def _next(self) -> list[tuple[int, bytes]]:
         """What to write next, once there is something; [] at the end."""

@@ -113,8 +113,8 @@ def parse_frame(text: str) -> Frame:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`
-    and `Notice`."""
+    """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`,
+    `Notice` and `content.packed`."""
 
     bucket: str
     token: str
@@ -126,6 +126,7 @@ class Init:
     command: str = ""
     lean: bool = False
     notices: bool = False
+    packed: bool = False
 
     def text(self, channel: int) -> str:
         fields: dict[str, str | bool] = {
@@ -143,6 +144,8 @@ class Init:
             fields["lean"] = True
         if self.notices:
             fields["notices"] = True
+        if self.packed:
+            fields["packed"] = True
         return f"{channel}:init:{encoded_json(fields)}"
 
     @classmethod
@@ -159,6 +162,7 @@ class Init:
             command=loose_text(fields.get("cmd")),
             lean=fields.get("lean") is True,
             notices=fields.get("notices") is True,
+            packed=fields.get("packed") is True,
         )
 
     @property

@@ -7,7 +7,6 @@ answers, then each channel's log. A client that sends too much is read slowly, n
 import asyncio
 import logging
 import re
-import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,8 @@ from functools import partial
 
 from aiohttp import WSMsgType, web
 
-from ssyncd.errors import ProtocolError, StateError
+from ssyncd.content.packed import unpack
+from ssyncd.errors import ContentError, ProtocolError, StateError
 from ssyncd.protocol.changes import BadChange, ClientChange
 from ssyncd.protocol.messages import (
     Authorized,
@@ -38,12 +38,11 @@ from ssyncd.server.entries import Entry, changes_message, encode, refusal
 from ssyncd.server.index import Page, read_mark, read_page
 from ssyncd.server.services import Services
 from ssyncd.server.storage.base import OPTIONS, Token
+from ssyncd.server.wire import Wire
 from ssyncd.server.writer import Outcome, Submission
 
 log = logging.getLogger(__name__)
 
-# Node refuses frames over 1 MiB and messages over 8 MiB, for ever (notes, section 1).
-FRAME = 1024 * 1024 - 16
 # One `c` list; leaves room for the frame of the message.
 MESSAGE = 900_000
 CATCH_UP_ROWS = 1000
@@ -58,7 +57,7 @@ class Session:
     def __init__(self, services: Services, socket: web.WebSocketResponse, transport: asyncio.WriteTransport) -> None:
         self._services = services
         self._socket = socket
-        self._transport = transport
+        self._wire = Wire(socket, transport)
         self._channels: dict[int, Channel] = {}
         self._answers: deque[bytes] = deque()
         self._answer_bytes = 0
@@ -75,6 +74,8 @@ class Session:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
                     await self._receive(message.data)
+                elif message.type is WSMsgType.BINARY and self._wire.packs:
+                    await self._receive_packed(message.data)
         except StateError as error:
             # A passing fault is never told as a failed sign-in: that would log people out. They all come back.
             log.warning("closing a connection: %s", error)
@@ -110,6 +111,15 @@ class Session:
             channel.leave()
 
     # Receiving
+
+    async def _receive_packed(self, data: bytes) -> None:
+        try:
+            texts = unpack(data)
+        except ContentError as error:
+            log.debug("ignored: %s", error)
+            return
+        for text in texts:
+            await self._receive(text)
 
     async def _receive(self, text: str) -> None:
         frame = parse_frame(text)
@@ -169,7 +179,8 @@ class Session:
             return
         bucket = await self._services.bucket(token, init.bucket)
         if self._services.settings.plain:
-            init = replace(init, lean=False, notices=False)
+            init = replace(init, lean=False, notices=False, packed=False)
+        self._wire.packs |= init.packed
         channel = self._channels[number] = Channel(number, init, token, bucket, self._wake.set)
         channel.join(self._services.hub)
         self._answer(Authorized(token.user_name).text(number).encode())
@@ -290,17 +301,17 @@ class Session:
         sent = bool(self._answers)
         while self._answers:
             message = self._answers.popleft()
-            await self._send(message)
+            await self._wire.send(message)
             self._answer_bytes -= len(message)
             self._progress.set()
         for channel in list(self._channels.values()):
             elements = await self._due(channel)
             if elements is not None:
                 sent = True
-                await self._send(changes_message(channel.number, elements))
+                await self._wire.send(changes_message(channel.number, elements))
             while channel.notices:
                 sent = True
-                await self._send(f"{channel.number}:notice:{channel.notices.popleft()}".encode())
+                await self._wire.send(f"{channel.number}:notice:{channel.notices.popleft()}".encode())
         return sent
 
     async def _due(self, channel: Channel) -> list[bytes] | None:
@@ -337,22 +348,6 @@ class Session:
             channel.position = complete_to
             self._wake.set()
         return entries or None
-
-    async def _send(self, message: bytes) -> None:
-        if len(message) <= FRAME:
-            await self._socket.send_frame(message, WSMsgType.TEXT)
-            return
-        # aiohttp sends one frame per message: all but the last fragment are written here (RFC 6455, 5.2 and 5.4).
-        opcode = WSMsgType.TEXT
-        view = memoryview(message)
-        while len(view) > FRAME:
-            self._transport.write(_UNFINISHED.pack(opcode, 127, FRAME))
-            self._transport.write(view[:FRAME])
-            view, opcode = view[FRAME:], WSMsgType.CONTINUATION
-        await self._socket.send_frame(bytes(view), WSMsgType.CONTINUATION)
-
-
-_UNFINISHED = struct.Struct("!BBQ")
 
 
 def _read_log(services: Services, bucket: int, position: int) -> list[Entry]:

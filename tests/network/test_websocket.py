@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from ssyncd.content.packed import HELLO, LEAST, pack
 from ssyncd.errors import ProtocolError
 from ssyncd.network.base import Closed, Opened, Received
 from ssyncd.network.websocket import Pace, WebSocketConnection
@@ -207,6 +208,34 @@ def test_fragments_and_pings_in_pieces_are_put_together():
     frames = b"\x01\x02ab\x89\x01p\x00\x01c\x80\x02\xc3\xa4\x82\x01x\x81\x01z"
     with RawServer(upgraded(*(bytes([byte]) for byte in frames))) as raw, connected(url(raw), happenings):
         wait_for(lambda: texts(happenings) == ["abcä", "z"])
+
+
+def test_packed_messages_are_unpacked_and_answered_in_kind(server, peer):
+    TestWebSocketConnection().open(peer)
+    peer.connection.send(["echo:" + "x" * LEAST])
+    wait_for(lambda: len(texts(peer.happenings)) == 1)
+    assert server.packed == 0, "nobody has said hello"
+    peer.say([HELLO, pack([b"one", b"y" * LEAST]), "two"])
+    wait_for(lambda: texts(peer.happenings)[1:] == ["one", "y" * LEAST, "two"])
+    sent = [f"echo:{number}:{'ä' * number}" for number in range(300)]
+    peer.connection.send(sent)
+    wait_for(lambda: len(texts(peer.happenings)) == 304)
+    assert texts(peer.happenings)[4:] == [text.removeprefix("echo:") for text in sent]
+    assert 0 < server.packed < 300
+    peer.cut()
+    wait_for(lambda: server.connections == 2)
+    before = server.packed
+    wait_for(lambda: count(peer.happenings, Opened) == 2)
+    peer.connection.send(["echo:" + "x" * LEAST])
+    wait_for(lambda: len(texts(peer.happenings)) == 305)
+    assert server.packed == before, "another connection, perhaps another server"
+
+
+def test_what_cannot_be_unpacked_ends_the_connection(server, peer):
+    TestWebSocketConnection().open(peer)
+    peer.say([HELLO, b"\x01no zstd"])
+    wait_for(lambda: count(peer.happenings, Closed))
+    assert "unpacked" in next(one.reason for one in peer.happenings if isinstance(one, Closed))
 
 
 def test_reconnect_does_not_wait_for_the_next_retry():

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from aiohttp import WSMsgType, web
 
+from ssyncd.content.packed import unpack
 from ssyncd.network.base import Closed
 from ssyncd.network.websocket import Pace, WebSocketConnection
 from tests.network.contract_connection import count
@@ -26,6 +27,7 @@ class EchoServer:
         self.sockets = set()
         self.answer_beats = True
         self.connections = 0
+        self.packed = 0
         self._context = context
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -59,6 +61,10 @@ class EchoServer:
             async for message in opened:
                 if message.type == WSMsgType.TEXT:
                     await self._hear(opened, message.data)
+                elif message.type == WSMsgType.BINARY:
+                    self.packed += 1
+                    for text in unpack(message.data):
+                        await self._hear(opened, text)
         finally:
             self.sockets.discard(opened)
         return opened
@@ -80,7 +86,7 @@ class EchoServer:
         async def send():
             for opened in self.sockets:
                 for message in messages:
-                    await opened.send_str(message)
+                    await opened.send_str(message) if isinstance(message, str) else await opened.send_bytes(message)
 
         self.on_loop(send)
 

@@ -48,6 +48,7 @@ def test_what_the_server_offers_can_be_asked_without_a_token(tmp_path: Path) -> 
                 "devices": 1,
                 "lean": 1,
                 "notices": 1,
+                "packed": 1,
                 "removed": 1,
                 "limits": {"object": 524288, "chunk": 8388608, "request": 33554432, "window": 1000},
             }
