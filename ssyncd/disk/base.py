@@ -157,7 +157,8 @@ class Disk(Protocol):
         """Move aside, look, remove. A directory is removed only when it is empty (ChangedError otherwise)."""
 
     def remove_files(self, doomed: Sequence[Doomed]) -> dict[str, DiskError]:
-        """Files and links of one directory, as `remove` does, with fewer calls for each. What stayed, by path, and why."""
+        """Files and links, as `remove` does, with fewer calls for each the more are in one directory. What stayed, by path, and
+        why."""
 
     def leftovers(self) -> Sequence[Leftover]:
         """What a crash left in `.ssyncd/`: parked, moved aside, or staged."""

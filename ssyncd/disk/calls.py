@@ -4,6 +4,7 @@
 is a kernel in memory. So the order of calls that a test interrupts at every point is the order that runs on a user's disk.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ssyncd.disk.base import Stat
@@ -64,6 +65,9 @@ class Calls(Protocol):
     def symlink(self, target: str, directory: int, name: str, /) -> None: ...
     def mkdir(self, directory: int, name: str, /) -> None: ...
     def unlink(self, directory: int, name: str, /) -> None: ...
+    def unlink_all(self, directory: int, lots: Iterator[Sequence[str]], /) -> dict[str, OSError]:
+        """`unlink` for each name of each lot: which failed, and how. The next lot may be asked for while one is under way."""
+
     def rmdir(self, directory: int, name: str, /) -> None: ...
     def being_written(self, directory: int, name: str, /) -> bool:
         """Whether a program has this file open for writing; False where the system cannot tell."""

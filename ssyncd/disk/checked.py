@@ -240,24 +240,35 @@ class CheckedDisk:
             raise error
 
     def remove_files(self, doomed: Sequence[Doomed]) -> dict[str, DiskError]:
-        stayed: dict[str, DiskError] = {}
-        if doomed:
-            with _noting(stayed, *(path for path, _, _ in doomed)), Place(self._calls, doomed[0].path) as first:
-                self._remove_files(first, doomed, stayed)
+        directories: dict[str, list[Doomed]] = {}
+        for one in doomed:
+            directories.setdefault(one.path.rpartition("/")[0], []).append(one)
+        stayed, proven = dict[str, DiskError](), dict[str, str]()
+        lots = (list(self._take_files(inside, proven, stayed)) for inside in directories.values())
+        for aside, error in self._calls.unlink_all(self._calls.stage, lots).items():
+            with _noting(stayed, proven[aside]), Place(self._calls, proven[aside]) as place:
+                self._mover.put_back(aside, place)
+                raise error
         return stayed
 
-    def _remove_files(self, first: Place, doomed: Sequence[Doomed], stayed: dict[str, DiskError]) -> None:
+    def _take_files(
+        self, inside: Sequence[Doomed], proven: dict[str, str], stayed: dict[str, DiskError]
+    ) -> Iterator[str]:
+        """Files of one directory to the stage: the names there of those that proved to be the expected ones."""
         taken: list[tuple[Place, str, Stat]] = []
-        for path, tag, expected in doomed:
-            with _noting(stayed, path):
-                place, aside = first.beside(path), self._names.new(tag, "aside")
-                self._mover.take_file(place, aside, expected)
-                taken.append((place, aside, expected))
-        # Asked once, when all are in the stage.
-        stands = cache(first.stands)
-        for place, aside, expected in taken:
-            with _noting(stayed, place.path):
-                self._mover.remove_taken(place, aside, expected, stands)
+        with _noting(stayed, *(path for path, _, _ in inside)), Place(self._calls, inside[0].path) as first:
+            for path, tag, expected in inside:
+                with _noting(stayed, path):
+                    place, aside = first.beside(path), self._names.new(tag, "aside")
+                    self._mover.take_file(place, aside, expected)
+                    taken.append((place, aside, expected))
+            # Asked once, when all are there.
+            stands = cache(first.stands)
+            for place, aside, expected in taken:
+                with _noting(stayed, place.path):
+                    self._mover.prove(place, aside, expected, stands)
+                    proven[aside] = place.path
+                    yield aside
 
     # After a crash
 

@@ -6,8 +6,9 @@ written since then are lost.
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 from ssyncd.disk.base import Hint, Rescan, Stat, Touched
 from ssyncd.disk.faults import OWN, is_own
@@ -265,6 +266,15 @@ class MemoryCalls:
                 raise fail(errno.EISDIR, name)
             self.files.enter(node, name, None)
             self._touch(node, name)
+
+    def unlink_all(self, directory: int, lots: Iterator[Sequence[str]], /) -> dict[str, OSError]:
+        failed: dict[str, OSError] = {}
+        for name in chain.from_iterable(lots):
+            try:
+                self.unlink(directory, name)
+            except OSError as error:
+                failed[name] = error
+        return failed
 
     def rmdir(self, directory: int, name: str, /) -> None:
         with self._call("rmdir", directory, name, changes=True) as node:

@@ -72,7 +72,7 @@ class Mover:
         if self._is(aside, ours):
             self._calls.rename(self._calls.stage, aside, self._calls.stage, name)
         else:
-            self._put_back(aside, place)
+            self.put_back(aside, place)
 
     def _swap(self, place: Place, aside: str, ours: Stat, expected: Stat) -> None:
         stage = self._calls.stage
@@ -84,7 +84,7 @@ class Mover:
         try:
             self._calls.exchange(stage, aside, place.parent, place.name)
         except FileNotFoundError:
-            self._put_back(aside, place)
+            self.put_back(aside, place)
         else:
             self._keep_odd(aside, place, ours)
         raise ChangedError(place.path, "it changed since it was looked at")
@@ -104,11 +104,11 @@ class Mover:
                 raise ChangedError(place.path, "a program is writing it")
             self._calls.rename(self._calls.stage, aside, place.parent, place.name)
         except (OSError, ChangedError):
-            self._put_back(old, place)
+            self.put_back(old, place)
             raise
         if not place.stands():
             self._take_back(place, aside, ours)
-            self._put_back(old, place)
+            self.put_back(old, place)
             raise ChangedError(place.path, "its directory was moved meanwhile")
         self._calls.unlink(self._calls.stage, old)
 
@@ -136,21 +136,20 @@ class Mover:
         try:
             yield
         except (OSError, ChangedError):
-            self._put_back(name, place)
+            self.put_back(name, place)
             raise
 
     def take_file(self, place: Place, aside: str, expected: Stat) -> None:
-        """A file or a link from its place to the stage, where `remove_taken` goes on."""
+        """A file or a link from its place to the stage, where it has to be proven."""
         place.expect(expected)
         if expected.kind == "file":
             self._refuse_written(place.parent, place.name, place.path)
         self._calls.rename(place.parent, place.name, self._calls.stage, aside)
 
-    def remove_taken(self, place: Place, aside: str, expected: Stat, stands: Callable[[], bool]) -> None:
+    def prove(self, place: Place, aside: str, expected: Stat, stands: Callable[[], bool]) -> None:
         with self._back_if_not(aside, place):
             if not stands() or not self._proves(aside, expected):
                 raise ChangedError(place.path, "it changed since it was looked at")
-            self._calls.unlink(self._calls.stage, aside)
 
     def remove_dir(self, place: Place, aside: str, expected: Stat) -> None:
         if self._calls.scan(place.path):
@@ -164,7 +163,7 @@ class Mover:
         with self._back_if_not(aside, place):
             self._calls.rmdir(self._calls.stage, aside)
 
-    def _put_back(self, name: str, place: Place) -> None:
+    def put_back(self, name: str, place: Place) -> None:
         try:
             self._calls.rename(self._calls.stage, name, place.parent, place.name)
         except OSError as error:
@@ -220,7 +219,7 @@ class Mover:
         try:
             return self.place(there, name)
         except (OSError, ChangedError):
-            self._put_back(name, here)
+            self.put_back(name, here)
             raise
 
     def second_name(self, here: Place, there: Place, expected: Stat) -> Stat:
@@ -249,7 +248,7 @@ class Mover:
         if first is not None and first.inode == self._calls.look(self._calls.stage, aside).inode:
             self._calls.unlink(self._calls.stage, aside)
         else:
-            self._put_back(aside, there)
+            self.put_back(aside, there)
 
     def _already(self, here: Place, there: Place, expected: Stat, error: OSError) -> Stat:
         """A copy made before a crash is there: the same file, or the same bytes."""

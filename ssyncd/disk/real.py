@@ -3,7 +3,11 @@
 import errno
 import os
 import stat
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from ssyncd.disk import system
@@ -180,6 +184,15 @@ class RealCalls:
     def unlink(self, directory: int, name: str, /) -> None:
         os.unlink(name, dir_fd=directory)
 
+    def unlink_all(self, directory: int, lots: Iterator[Sequence[str]], /) -> dict[str, OSError]:
+        first, second = next(lots, ()), next(lots, None)
+        if second is None:
+            return _unlink_each(directory, first)
+        # A file system may wait for the disk with each unlink: ext4 that discards what is freed does.
+        with ThreadPoolExecutor(1, "ssyncd-unlink") as beside:
+            ends = [beside.submit(_unlink_each, directory, lot) for lot in chain((first, second), lots)]
+        return dict(ChainMap(*(end.result() for end in ends)))
+
     def rmdir(self, directory: int, name: str, /) -> None:
         os.rmdir(name, dir_fd=directory)
 
@@ -202,6 +215,16 @@ class RealCalls:
 
     def check(self) -> None:
         self._root.check()
+
+
+def _unlink_each(directory: int, names: Sequence[str]) -> dict[str, OSError]:
+    failed: dict[str, OSError] = {}
+    for name in names:
+        try:
+            os.unlink(name, dir_fd=directory)
+        except OSError as error:
+            failed[name] = error
+    return failed
 
 
 def _probe(stage: int) -> tuple[int, bool, bool]:

@@ -11,7 +11,7 @@ from ssyncd.folder.local import Local
 from ssyncd.planner.plan import Remove, Step
 from ssyncd.planner.tree import Entry, Kind
 
-TOGETHER = 100
+TOGETHER = 1000
 """Files that are removed together: no more than these are out of their places, and not removed yet, for a moment."""
 
 
@@ -48,14 +48,9 @@ class Removal:
         return entry is not None and entry.kind is not Kind.DIR
 
     def files(self, steps: list[Remove]) -> Iterator[Step]:
-        """Those that were done; of one directory together."""
-        directories: dict[str, list[Remove]] = {}
-        for step in steps:
-            entry = self._record.local.get(step.key)
-            directories.setdefault(entry.parent if entry is not None else "", []).append(step)
-        for inside in directories.values():
-            for begin in range(0, len(inside), TOGETHER):
-                yield from self._together(inside[begin : begin + TOGETHER])
+        """Those that were done."""
+        for begin in range(0, len(steps), TOGETHER):
+            yield from self._together(steps[begin : begin + TOGETHER])
 
     def _together(self, steps: list[Remove]) -> Iterator[Step]:
         doomed: dict[str, Doomed] = {}

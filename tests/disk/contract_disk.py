@@ -366,6 +366,20 @@ class DiskContract:
             disk.remove("file", TAG, expected)
         assert disk.leftovers() == ()
 
+    def test_files_of_many_directories_are_removed_together(self, disk: Disk, user: Any) -> None:
+        doomed = []
+        for number in range(30):
+            directory = ("", "one/", "two/", "two/inner/")[number % 4]
+            if directory and directory.rstrip("/") not in user.tree():
+                user.make_dir(directory.rstrip("/"))
+            user.write(f"{directory}{number}", b"1")
+            doomed.append(Doomed(f"{directory}{number}", f"tag-{number}", there(disk, f"{directory}{number}")))
+        user.write("two/inner/7", b"newer")
+        stayed = disk.remove_files(doomed)
+        assert {path: type(error) for path, error in stayed.items()} == {"two/inner/7": ChangedError}
+        assert user.tree() == {"one": None, "two": None, "two/inner": None, "two/inner/7": b"newer"}
+        assert disk.leftovers() == ()
+
     def test_files_of_one_directory_are_removed_together(self, disk: Disk, user: Any) -> None:
         user.make_dir("dir")
         user.write("dir/file", b"1")

@@ -258,3 +258,15 @@ def test_a_long_file_goes_to_the_disk_while_it_is_written(
         assert staged.read_at(len(piece), 3 * len(piece)) == piece
         assert staged.size() == 4 * len(piece)
     assert begun == [(0, real.WRITE_BACK), (real.WRITE_BACK, real.WRITE_BACK)]
+
+
+@pytest.mark.parametrize("lots", [[["a", "none", "b"]], [["a", "none"], ["b"]], [["a"], [], ["none", "b"]]])
+def test_names_are_unlinked_beside_what_is_done_meanwhile(
+    disk: RealDisk, tmp_path: Path, lots: list[list[str]]
+) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"")
+    failed = disk._calls.unlink_all(disk._calls.root, iter(lots))
+    assert {name: type(error) for name, error in failed.items()} == {"none": FileNotFoundError}
+    assert disk.list("") == {}
+    assert disk._calls.unlink_all(disk._calls.root, iter([])) == {}

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,16 @@ class Stepped:
     def __init__(self, calls: Any, hook: Any) -> None:
         self._calls = calls
         self._hook = hook
+
+    def unlink_all(self, directory: int, lots: Iterable[Sequence[str]]) -> dict[str, OSError]:
+        """One by one, as MemoryCalls does."""
+        failed: dict[str, OSError] = {}
+        for name in chain.from_iterable(lots):
+            try:
+                self.unlink(directory, name)
+            except OSError as error:
+                failed[name] = error
+        return failed
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._calls, name)
