@@ -9,11 +9,15 @@ ROW_COST = 120
 
 
 class Bodies:
-    """By content hash; at most `limit` bytes, the least recently used go first."""
+    """By content hash; at most `limit` bytes, the least recently used go first. Of those that have served, for a file that is
+    sent or staged, `served_limit` bytes are kept for others that hold the same."""
 
-    def __init__(self, limit: int = 48 * 1024 * 1024) -> None:
+    def __init__(self, limit: int = 48 * 1024 * 1024, served_limit: int = 4 * 1024 * 1024) -> None:
         self._bodies: OrderedDict[str, Body] = OrderedDict()
         self._limit = limit
+        self._served: dict[str, None] = {}
+        self._served_limit = served_limit
+        self._served_size = 0
         self.size = 0
         """Bytes of all that is kept."""
 
@@ -22,8 +26,15 @@ class Bodies:
         self._bodies[hash] = body
         self.size += _cost(body)
         while self.size > self._limit and len(self._bodies) > 1:
-            _, oldest = self._bodies.popitem(last=False)
-            self.size -= _cost(oldest)
+            self.drop(next(iter(self._bodies)))
+
+    def served(self, hash: str) -> None:
+        body = self._bodies.get(hash)
+        if body is not None and hash not in self._served:
+            self._served[hash] = None
+            self._served_size += _cost(body)
+        while self._served_size > self._served_limit:
+            self.drop(next(iter(self._served)))
 
     def get(self, hash: str) -> Body | None:
         body = self._bodies.get(hash)
@@ -33,12 +44,16 @@ class Bodies:
 
     def clear(self) -> None:
         self._bodies.clear()
-        self.size = 0
+        self._served.clear()
+        self.size = self._served_size = 0
 
     def drop(self, hash: str) -> None:
         body = self._bodies.pop(hash, None)
         if body is not None:
             self.size -= _cost(body)
+            if hash in self._served:
+                del self._served[hash]
+                self._served_size -= _cost(body)
 
 
 def _cost(body: Body) -> int:

@@ -133,6 +133,8 @@ class Sender:
             if remote is not None and self._coming.get(remote.place) == key:
                 del self._coming[remote.place]
             self._coming[entry.place] = key
+        if entry.content is not None:
+            self._bodies.served(entry.content.hash)
         return True
 
     def _is_durable(self) -> bool:

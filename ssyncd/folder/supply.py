@@ -65,6 +65,7 @@ class Supply:
         self._asked.pop(key, None)
         if body.data is not None:
             self._ready[key] = content.hash, write_small(self._disk, key, content, body)
+            self._bodies.served(content.hash)
             return True
         self._fetch(key, content, body)
         return False

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _READ = 128 * 1024
 _MOST_READ = 1024 * 1024
-_MOST_WRITTEN = 512 * 1024
+_MOST_WRITTEN = 128 * 1024
 _FAREWELL = 0.5
 _GOING = struct.pack("!H", 1001)
 

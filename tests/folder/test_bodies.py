@@ -32,6 +32,23 @@ def test_adding_again_and_dropping_keep_the_sum_right() -> None:
     assert bodies.get("c") is not None
 
 
+def test_of_those_that_have_served_the_last_few_are_kept() -> None:
+    bodies = Bodies(limit=100_000, served_limit=10_000)
+    for name in "abcdefgh":
+        bodies.add(name, Body(b"x" * 3000))
+    for name in "abcadez":
+        bodies.served(name)
+    assert [name for name in "abcdefgh" if bodies.get(name) is not None] == ["c", "d", "e", "f", "g", "h"]
+    bodies.add("c", Body(b"x" * 3000))
+    bodies.served("f")
+    assert bodies.get("c") is not None, "it is wanted anew"
+    bodies.drop("d")
+    bodies.served("g")
+    assert [name for name in "cefgh" if bodies.get(name) is None] == []
+    bodies.clear()
+    assert (bodies.size, bodies._served_size) == (0, 0)
+
+
 def test_how_much_is_kept_is_known() -> None:
     bodies = Bodies()
     bodies.add("a", Body(b"x" * 1000))
