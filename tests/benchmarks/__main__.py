@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.benchmarks import wire
 from tests.benchmarks.chart import draw
-from tests.benchmarks.runner import PROGRAMS, Run, installed, run_scene
+from tests.benchmarks.runner import PROGRAMS, Run, installed, run_scene, spread
 from tests.benchmarks.sizes import Size
 from tests.benchmarks.summary import machine, summarize, table
 from tests.benchmarks.works.base import Scene
@@ -38,6 +38,7 @@ def main() -> int:
     if missing := [name for name in options.programs or PROGRAMS if name not in programs]:
         print(f"not installed, so left out: {', '.join(missing)}")
     with tempfile.TemporaryDirectory(prefix="ssyncd-benchmark-") as directory:
+        spread(Path(directory))
         scenes = partial(
             run_scene, wanted=set(options.only or WORKS), size=Size(options.part), directory=Path(directory)
         )
