@@ -71,11 +71,12 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error(400, str(refusal))
     except (StateError, DiskError) as failure:
         return _storage_failed(failure)
-    except ConnectionError as failure:
-        # The client went away in the middle of its request; nobody reads this.
-        log.debug("%s %s: %s", request.method, request.path, failure)
-        return error(400, "the request broke off")
-    except Exception:  # top of a request: whatever is odd about it must not come out as a page of HTML
+    except Exception as failure:  # top of a request: whatever is odd about it must not come out as a page of HTML
+        if isinstance(failure, ConnectionError) or failure is request.content.exception():
+            # The client went away in the middle of its request (ETIMEDOUT and EHOSTUNREACH are no ConnectionError);
+            # nobody reads this.
+            log.debug("%s %s: %s", request.method, request.path, failure)
+            return error(400, "the request broke off")
         log.exception("%s %s", request.method, request.path)
         return error(500, "internal error")
 

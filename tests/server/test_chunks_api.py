@@ -1,12 +1,14 @@
 """Chunks over HTTP, as the client uses them."""
 
 import asyncio
+import errno
 import io
 import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -387,9 +389,9 @@ def test_a_plain_server_has_no_chunks_and_tells_nobody(tmp_path: Path) -> None:
         ("chunks/put", "Transfer-Encoding: chunked"),
     ],
 )
-@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("how", ["closed", "reset", "timed out"])
 def test_a_client_that_is_gone_in_the_midst_of_its_request_is_no_fault_of_ours(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, head: str, reset: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, head: str, how: str
 ) -> None:
     async def story(server: Running) -> None:
         _, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
@@ -400,7 +402,11 @@ def test_a_client_that_is_gone_in_the_midst_of_its_request_is_no_fault_of_ours(
         writer.write(request.encode() + b"\r\n" + (b"80\r\n" if "chunked" in head else b"") + b"x" * 20)
         await writer.drain()
         await asyncio.sleep(0.05)  # until it reads the body: nothing tells us
-        if reset:
+        if how == "timed out":
+            with no_longer_heard(writer.get_extra_info("sockname")) as lost:
+                writer.write(b"x")
+                await asyncio.wait_for(lost.wait(), 10)
+        if how == "reset":
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
@@ -410,6 +416,23 @@ def test_a_client_that_is_gone_in_the_midst_of_its_request_is_no_fault_of_ours(
 
     told(tmp_path, story, **LIMITS)
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+@contextmanager
+def no_longer_heard(client: tuple[str, int]) -> Iterator[asyncio.Event]:
+    """The kernel gives up on what this client sends next; the event tells that it did."""
+    lost = asyncio.Event()
+    real = socket.socket.recv
+
+    def recv(self: socket.socket, *args: int) -> bytes:
+        if self.getpeername() != client:
+            return real(self, *args)
+        lost.set()
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "recv", recv)
+        yield lost
 
 
 def test_a_client_that_is_gone_in_the_midst_of_the_answer_is_no_fault_of_ours(
