@@ -3,9 +3,11 @@
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -16,6 +18,9 @@ from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, 
 APP = "ssyncd"
 OBJECT_LIMIT = 512 * 1024
 PLAIN_WINDOW = 100
+NEAR = 0.004
+"""Seconds from question to answer: on this machine or a quick local network, where the bytes of a message take less time than
+packing and unpacking it."""
 # Simperium's own service answers sign-in at a host of its own.
 _SIGN_IN_HOSTS = {"https://api.simperium.com": "https://auth.simperium.com"}
 _BUCKET_SAFE = "-._"
@@ -65,7 +70,7 @@ class Account:
 @dataclass(frozen=True, slots=True)
 class Extensions:
     """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
-    of the objects that are not there any more."""
+    of the objects that are not there any more. `packed`: it can have messages packed, and is so far that this is worth it."""
 
     chunks: bool = False
     object_limit: int = OBJECT_LIMIT
@@ -107,18 +112,37 @@ def sign_in(url: str, user: str, password: str, device: str, service: Service = 
     return Account(url, service.app, str(value.get("username") or user), str(user_id), token, service.websocket_url)
 
 
-def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit: int = OBJECT_LIMIT) -> Extensions:
+def discover(
+    url: str,
+    app: str = APP,
+    ca_file: Path | None = None,
+    object_limit: int = OBJECT_LIMIT,
+    now: Callable[[], float] = time.monotonic,
+) -> Extensions:
     """What the server offers; a plain Simperium server says nothing of it, not even how large an object may be, so that
     `object_limit` (bytes) is believed. NetworkError; RemoteError for no such server."""
     with _server(url, "", ca_file) as server:
-        answer = server.ask("GET", f"/1/{part(app)}/")
-    plain = Extensions(object_limit=object_limit)
-    if 400 <= answer.status < 500:
-        return plain
-    value = _object(url, answer)
-    limits = value.get("limits")
-    if not isinstance(limits, Mapping) or not str(value.get("server", "")).startswith("ssyncd/"):
-        return plain
+        ask = partial(server.ask, "GET", f"/1/{part(app)}/")
+        answer = ask()
+        plain = Extensions(object_limit=object_limit)
+        if 400 <= answer.status < 500:
+            return plain
+        value = _object(url, answer)
+        limits = value.get("limits")
+        if not isinstance(limits, Mapping) or not str(value.get("server", "")).startswith("ssyncd/"):
+            return plain
+        near = value.get("packed") == 1 and _is_near(ask, now)
+    return _extensions(value, limits, near)
+
+
+def _is_near(ask: Callable[[], Answer], now: Callable[[], float]) -> bool:
+    """By a question on the connection that stands already."""
+    began = now()
+    ask()
+    return now() - began < NEAR
+
+
+def _extensions(value: Mapping[str, Any], limits: Mapping[str, Any], near: bool) -> Extensions:
     return Extensions(
         chunks=value.get("chunks") == 1,
         object_limit=_limit(limits, "object", OBJECT_LIMIT),
@@ -128,7 +152,7 @@ def discover(url: str, app: str = APP, ca_file: Path | None = None, object_limit
         devices=value.get("devices") == 1,
         lean=value.get("lean") == 1,
         notices=value.get("notices") == 1,
-        packed=value.get("packed") == 1,
+        packed=value.get("packed") == 1 and not near,
         removed=value.get("removed") == 1,
     )
 

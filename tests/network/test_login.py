@@ -136,6 +136,15 @@ def test_only_what_a_server_says_it_has_is_used(reply, expected):
     assert request.path == "/1/ssyncd/"
 
 
+@pytest.mark.parametrize(("seconds", "packed"), [(0.001, False), (0.05, True)])
+def test_messages_go_packed_where_the_server_is_not_near(seconds, packed):
+    offer = as_json({"server": "ssyncd/9", "packed": 1, "limits": {}})
+    clock = iter([5.0, 5.0 + seconds])
+    extensions, requests = answered(offer, lambda url: discover(url, now=lambda: next(clock)))
+    assert extensions.packed is packed
+    assert [request.path for request in requests] == ["/1/ssyncd/"] * 2
+
+
 @pytest.mark.parametrize(
     "reply", [Reply(200, b"<html>", {"Content-Type": "text/html"}), Reply(200, b"hello"), as_json([])]
 )
