@@ -9,7 +9,7 @@ Every method maps `OSError` to the tree in `ssyncd.errors`. "Looks" means: what 
 raised (`GoneError` if nothing is there). Nor is a file replaced or removed that a program has open for writing: `ChangedError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeGuard
 
@@ -59,6 +59,10 @@ class Reader(Protocol):
 class Staged(Protocol):
     """A file being written in `.ssyncd/`, seen by nobody; `close` before it is put in place."""
 
+    tag: str
+    name: str
+    """Its name there."""
+
     def write(self, data: bytes, /) -> None: ...
     def write_at(self, data: bytes, offset: int) -> None: ...
     def read_at(self, size: int, offset: int) -> bytes: ...
@@ -95,6 +99,22 @@ class Doomed(NamedTuple):
     expected: Stat
 
 
+class Wanted(NamedTuple):
+    """A file that is to be read, if it is this one."""
+
+    path: str
+    expected: Stat
+
+
+class Arrival(NamedTuple):
+    """A staged file that is to be put at a path where nothing is; `mtime` in microseconds."""
+
+    staged: Staged
+    path: str
+    mtime: int
+    exec: bool
+
+
 class Disk(Protocol):
     """Safe to call from several threads; a `Staged` or `Reader` belongs to one thread at a time."""
 
@@ -119,6 +139,10 @@ class Disk(Protocol):
     def open(self, path: str) -> Reader:
         """A regular file for reading, not through a link; never blocks on a FIFO (UnreadableError)."""
 
+    def read_files(self, wanted: Sequence[Wanted]) -> Iterator[bytes | DiskError]:
+        """The bytes of small files, in this order, as `open` gives them; ChangedError for what is another file by now, or was
+        written while it was read. Takes fewer calls for each the more of one directory follow each other."""
+
     def being_written(self, path: str) -> bool:
         """Whether a program has this file open for writing; False where the system cannot tell, or nothing is there."""
 
@@ -131,6 +155,10 @@ class Disk(Protocol):
     def put(self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool) -> Stat:
         """Put a staged file at a path; `mtime` in microseconds. Looks: None means that nothing is there yet. The file that
         was there is removed only after it proved to be the expected one."""
+
+    def put_new(self, arrivals: Sequence[Arrival]) -> dict[str, Stat | DiskError]:
+        """Where nothing is, as `put` does, with fewer calls for each the more are in one directory. What is there now, by path,
+        or why it could not be put."""
 
     def make_dir(self, path: str) -> Stat:
         """ChangedError if something is there."""

@@ -7,17 +7,17 @@ put back, because yet another thing came to its place, stays in the stage as a l
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import suppress
 
-from ssyncd.disk.base import Doomed, Leftover, Reader, Staged, Stat
+from ssyncd.disk.base import Arrival, Doomed, Leftover, Reader, Staged, Stat, Wanted
 from ssyncd.disk.calls import Calls
-from ssyncd.disk.faults import OWN, check_names, disk_error
+from ssyncd.disk.faults import OWN, check_names, disk_error, refuse_special
 from ssyncd.disk.files import OpenFile, StagedFile
-from ssyncd.disk.moving import Mover
+from ssyncd.disk.moving import Mover, mode_for
 from ssyncd.disk.place import Place
 from ssyncd.disk.stage import StageNames
-from ssyncd.errors import ChangedError, DiskError, GoneError, UnreadableError
+from ssyncd.disk.together import Together
+from ssyncd.errors import ChangedError, DiskError, GoneError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class CheckedDisk:
         self._calls = calls
         self._names = StageNames(self._scan_stage())
         self._mover = Mover(calls, self._names)
+        self._together = Together(calls, self._names, self._mover)
         self._sweep()
 
     def _sweep(self) -> None:
@@ -89,14 +90,17 @@ class CheckedDisk:
     def open(self, path: str) -> Reader:
         with Place(self._calls, path) as place:
             # Looked at first, because opening a pipe or a device does something to it even when it does not wait.
-            _refuse_special(self._calls.look(place.parent, place.name), path)
+            refuse_special(self._calls.look(place.parent, place.name), path)
             return self._open_for_reading(place.parent, place.name, path)
+
+    def read_files(self, wanted: Sequence[Wanted]) -> Iterator[bytes | DiskError]:
+        return self._together.read(wanted)
 
     def _open_for_reading(self, parent: int, name: str, path: str) -> OpenFile:
         handle = self._calls.open(parent, name)
         reader = OpenFile(self._calls, handle, path)
         try:
-            _refuse_special(reader.stat(), path)
+            refuse_special(reader.stat(), path)
         except DiskError:
             reader.close()
             raise
@@ -161,17 +165,16 @@ class CheckedDisk:
     # Changing
 
     def put(self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool) -> Stat:
-        assert isinstance(staged, StagedFile)
         with Place(self._calls, path) as place:
             if expected is not None:
                 place.expect(expected)
-            self._calls.set_mtime(self._calls.stage, staged.name, mtime * 1000)
-            mode = self._mover.mode_for(place, expected, exec)
-            if mode != self._calls.new_mode or expected is not None:
-                self._calls.chmod(self._calls.stage, staged.name, mode)
+            self._mover.make_ready(place, staged.name, expected, mtime, exec)
             seen = self._mover.bring(place, staged.name, expected)
         self._names.done(staged.tag, staged.name)
         return seen
+
+    def put_new(self, arrivals: Sequence[Arrival]) -> dict[str, Stat | DiskError]:
+        return self._together.put(arrivals)
 
     def make_dir(self, path: str) -> Stat:
         with Place(self._calls, path) as place:
@@ -224,7 +227,7 @@ class CheckedDisk:
                 # Looked at and changed by the handle: whatever takes the path now is not touched.
                 if not expected.same(self._calls.look_open(handle)):
                     raise ChangedError(path, "it changed since it was looked at")
-                self._calls.chmod_open(handle, self._mover.mode_for(place, expected, exec))
+                self._calls.chmod_open(handle, mode_for(self._calls, place, expected, exec))
                 place.expect(expected)
                 return self._calls.look_open(handle)
             finally:
@@ -240,35 +243,7 @@ class CheckedDisk:
             raise error
 
     def remove_files(self, doomed: Sequence[Doomed]) -> dict[str, DiskError]:
-        directories: dict[str, list[Doomed]] = {}
-        for one in doomed:
-            directories.setdefault(one.path.rpartition("/")[0], []).append(one)
-        stayed, proven = dict[str, DiskError](), dict[str, str]()
-        lots = (list(self._take_files(inside, proven, stayed)) for inside in directories.values())
-        for aside, error in self._calls.unlink_all(self._calls.stage, lots).items():
-            with _noting(stayed, proven[aside]), Place(self._calls, proven[aside]) as place:
-                self._mover.put_back(aside, place)
-                raise error
-        return stayed
-
-    def _take_files(
-        self, inside: Sequence[Doomed], proven: dict[str, str], stayed: dict[str, DiskError]
-    ) -> Iterator[str]:
-        """Files of one directory to the stage: the names there of those that proved to be the expected ones."""
-        taken: list[tuple[Place, str, Stat]] = []
-        with _noting(stayed, *(path for path, _, _ in inside)), Place(self._calls, inside[0].path) as first:
-            for path, tag, expected in inside:
-                with _noting(stayed, path):
-                    place, aside = first.beside(path), self._names.new(tag, "aside")
-                    self._mover.take_file(place, aside, expected)
-                    taken.append((place, aside, expected))
-            # Asked once, when all are there.
-            stands = cache(first.stands)
-            for place, aside, expected in taken:
-                with _noting(stayed, place.path):
-                    self._mover.prove(place, aside, expected, stands)
-                    proven[aside] = place.path
-                    yield aside
+        return self._together.remove(doomed)
 
     # After a crash
 
@@ -297,23 +272,3 @@ class CheckedDisk:
         except OSError as error:
             raise disk_error(error, f"{OWN}/stage/{leftover.name}") from error
         self._names.done(leftover.tag, leftover.name)
-
-
-@contextmanager
-def _noting(stayed: dict[str, DiskError], *paths: str) -> Iterator[None]:
-    """What fails inside has failed for these paths."""
-    try:
-        yield
-    except DiskError as error:
-        stayed.update((path, type(error)(path, error.reason)) for path in paths)
-    except OSError as error:
-        stayed.update((path, disk_error(error, path)) for path in paths)
-    except UnicodeEncodeError:
-        stayed.update((path, DiskError(path, "a name that this disk cannot hold")) for path in paths)
-
-
-def _refuse_special(found: Stat, path: str) -> None:
-    if found.kind == "other":
-        raise UnreadableError(path, "not a regular file")
-    if found.kind != "file":
-        raise ChangedError(path, f"a {found.kind} where a file is expected")

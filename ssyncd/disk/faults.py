@@ -3,6 +3,7 @@
 import errno
 import os
 
+from ssyncd.disk.base import Stat
 from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, UnreadableError
 
 _KINDS: dict[int, type[DiskError]] = {
@@ -53,3 +54,11 @@ def is_own(path: str) -> bool:
 
 OWN = ".ssyncd"
 _NO_NAMES = frozenset(("", ".", ".."))
+
+
+def refuse_special(found: Stat, path: str) -> None:
+    """What is no regular file is not opened: UnreadableError, or ChangedError if it is a directory or a link."""
+    if found.kind == "other":
+        raise UnreadableError(path, "not a regular file")
+    if found.kind != "file":
+        raise ChangedError(path, f"a {found.kind} where a file is expected")

@@ -17,6 +17,14 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 _BLOCK = 1 << 20
 
 
+def mode_for(calls: Calls, place: Place, expected: Stat | None, exec: bool) -> int:
+    """Permission bits: those of the file that is there but setuid and the like; `exec` where reading is allowed."""
+    mode = calls.mode(place.parent, place.name) & 0o777 if expected is not None else calls.new_mode
+    if exec == bool(mode & 0o100):
+        return mode
+    return mode | (mode & 0o444) >> 2 | 0o100 if exec else mode & ~0o111
+
+
 class Mover:
     """Works on names in the stage and on open places; raises OSError and ChangedError."""
 
@@ -24,12 +32,12 @@ class Mover:
         self._calls = calls
         self._names = names
 
-    def mode_for(self, place: Place, expected: Stat | None, exec: bool) -> int:
-        """Permission bits: those of the file that is there but setuid and the like; `exec` where reading is allowed."""
-        mode = self._calls.mode(place.parent, place.name) & 0o777 if expected is not None else self._calls.new_mode
-        if exec == bool(mode & 0o100):
-            return mode
-        return mode | (mode & 0o444) >> 2 | 0o100 if exec else mode & ~0o111
+    def make_ready(self, place: Place, name: str, expected: Stat | None, mtime: int, exec: bool) -> None:
+        """A finished file of the stage gets the time (microseconds) and the mode that it is to have at its place."""
+        self._calls.set_mtime(self._calls.stage, name, mtime * 1000)
+        mode = mode_for(self._calls, place, expected, exec)
+        if mode != self._calls.new_mode or expected is not None:
+            self._calls.chmod(self._calls.stage, name, mode)
 
     # In
 
@@ -55,16 +63,23 @@ class Mover:
 
     def place(self, place: Place, name: str) -> Stat:
         """A thing of the stage to a place where nothing is."""
+        ours = self.enter(place, name)
+        found = place.look_again()
+        return found if ours.same(found) else self.entered(place, name, ours, place.stands)
+
+    def enter(self, place: Place, name: str) -> Stat:
+        """As above, but for a directory that may have been moved meanwhile: `entered` has to find that out."""
         ours = self._calls.look(self._calls.stage, name)
         self._calls.rename(self._calls.stage, name, place.parent, place.name)
-        found = place.look_again()
-        if ours.same(found):
-            return found
-        if not place.stands():
+        return ours
+
+    def entered(self, place: Place, name: str, ours: Stat, stands: Callable[[], bool]) -> Stat:
+        found = place.look()
+        if not stands():
             self._take_back(place, name, ours)
             raise ChangedError(place.path, "its directory was moved meanwhile")
-        # A user has written or removed it already. That is not to be told as what we put: `ours` still is.
-        return ours
+        # A user may have written or removed it already. That is not to be told as what we put: `ours` still is.
+        return found if ours.same(found) else ours
 
     def _take_back(self, place: Place, name: str, ours: Stat) -> None:
         aside = self._names.new(name.partition(".")[0], "aside")

@@ -1,10 +1,10 @@
 """Carrying out the steps of a plan on this disk. After each one the base says what was really done (design section 2)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
-from ssyncd.disk.base import Disk, Stat
+from ssyncd.disk.base import Arrival, Disk, Stat
 from ssyncd.errors import ChangedError, ContentError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.around import touch_around
@@ -97,12 +97,20 @@ class Applier:
     def _do_all(self, steps: list[Step]) -> list[Step]:
         """Those that were done."""
         done: list[Step] = []
-        for files, run in groupby(steps, self._removal.is_of_file):
-            if files:
+        for kind, run in groupby(steps, self._together):
+            if kind is Remove:
                 done.extend(self._removal.files([step for step in run if isinstance(step, Remove)]))
+            elif kind is Make:
+                done.extend(self._make_files([step for step in run if isinstance(step, Make)]))
             else:
                 done.extend(step for step in run if self._do(step))
         return done
+
+    def _together(self, step: Step) -> type[Step] | None:
+        """Which steps are done together with others of their kind: those of files."""
+        if isinstance(step, Make):
+            return Make if step.entry.kind is Kind.FILE else None
+        return Remove if self._removal.is_of_file(step) else None
 
     def _do(self, step: Step) -> bool:
         try:
@@ -175,15 +183,38 @@ class Applier:
         self.agenda.touch_all(self.record.local.children(step.new))
 
     def _make(self, step: Make) -> None:
+        """A directory or a link."""
         entry = step.entry
         path = self._footing.free_path(*entry.place)
-        if entry.kind is Kind.FILE:
-            self._put(entry, path, None)
-        elif entry.kind is Kind.LINK:
-            self._done(entry, self._disk.make_link(path, entry.target, None))
-        else:
-            self._done(entry, self._disk.make_dir(path))
+        made = self._disk.make_link(path, entry.target, None) if entry.kind is Kind.LINK else self._disk.make_dir(path)
+        self._done(entry, made)
         self._footing.based(entry.key, None)
+
+    def _make_files(self, steps: list[Make]) -> Iterator[Step]:
+        """Those that were done."""
+        ready: dict[str, tuple[Make, Arrival]] = {}
+        for step in steps:
+            try:
+                arrival = self._arrival(step.entry)
+                ready[arrival.path] = step, arrival
+            except (ContentError, DiskError) as error:
+                self._failed(step, error)
+        found = self._disk.put_new([arrival for _, arrival in ready.values()])
+        for path, (step, arrival) in ready.items():
+            stat, key = found[path], step.entry.key
+            if isinstance(stat, DiskError):
+                arrival.staged.discard()
+                self._failed(step, stat)
+                continue
+            self._done(step.entry, stat)
+            self._footing.based(key, None)
+            self.agenda.succeeded(key)
+            yield step
+
+    def _arrival(self, entry: Entry) -> Arrival:
+        assert entry.content is not None
+        path = self._footing.free_path(*entry.place)
+        return Arrival(self.supply.take(entry.key, entry.content.hash), path, entry.content.mtime, entry.exec)
 
     def _replace(self, step: Replace) -> None:
         before = self._footing.here(step.entry.key)

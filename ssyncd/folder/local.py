@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
-from ssyncd.disk.base import Disk, Hint, Rescan, Stat
+from ssyncd.disk.base import Disk, Hint, Rescan, Stat, Wanted
 from ssyncd.disk.faults import is_own
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
@@ -17,7 +17,7 @@ from ssyncd.folder.record import SURE, Record
 from ssyncd.folder.settings import Clock, FolderSettings
 from ssyncd.planner.names import moved_inside
 from ssyncd.planner.tree import Content, Entry, Kind, birth_key
-from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small
+from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small_files
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +230,7 @@ class Local:
         """Read some of the files whose content is not known: small ones here and now, large ones in the background."""
         if not self.scanner.unread:
             self.scanner.unread = {}  # a dict out of which much was taken keeps the room for it
+        small: dict[str, Wanted] = {}
         for key in list(islice(self.scanner.unread, SLICE)):
             entry, stat = self.record.local.get(key), self.record.stats.get(key)
             path = self.record.local.path(key) if entry is not None else None
@@ -237,15 +238,16 @@ class Local:
                 self.scanner.unread.pop(key, None)
             elif path in self.writing or self._is_being_written(key, path, stat):
                 self._put_off(key, path)
-            elif stat.size <= INLINE_LIMIT:
-                self.scanner.unread.pop(key)
-                self._read_here(key, path, stat)
             else:
                 self.scanner.unread.pop(key)
-                if self._reading.get(key) != stat:
+                if stat.size <= INLINE_LIMIT:
+                    self.scanner.looked_into(key, stat)
+                    small[key] = Wanted(path, stat)
+                elif self._reading.get(key) != stat:
                     self._reading[key] = stat
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat)])
+        self._read_here(small)
 
     def _is_being_written(self, key: str, path: str, stat: Stat) -> bool:
         """Of what was changed just now, the watcher may not have told yet that it is not done: a program that has emptied a file
@@ -265,14 +267,13 @@ class Local:
         if path not in self.writing:
             self._note(path, writing=True)
 
-    def _read_here(self, key: str, path: str, stat: Stat) -> None:
-        self.scanner.looked_into(key, stat)
-        try:
-            done = read_small(self._disk, path, stat, self.settings.device)
-        except DiskError as error:
-            self.read_failed(key, path, error)
-        else:
-            self._take(key, stat, done.content, done.body)
+    def _read_here(self, small: dict[str, Wanted]) -> None:
+        read = read_small_files(self._disk, list(small.values()), self.settings.device)
+        for key, (one, found) in zip(small, read, strict=True):
+            if isinstance(found, DiskError):
+                self.read_failed(key, one.path, found)
+            else:
+                self._take(key, one.expected, *found)
 
     def read_done(self, done: ReadDone) -> None:
         if self._reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key):

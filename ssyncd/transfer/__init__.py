@@ -4,7 +4,7 @@ Jobs and results are values (`jobs`). `Transfers` runs them; `read_small` and `w
 caller's thread, at the price of a few system calls.
 """
 
-from ssyncd.transfer.files import read_small, write_small
+from ssyncd.transfer.files import read_small, read_small_files, write_small
 from ssyncd.transfer.jobs import (
     Deliver,
     Fetched,
@@ -36,5 +36,6 @@ __all__ = [
     "UploadJob",
     "Uploaded",
     "read_small",
+    "read_small_files",
     "write_small",
 ]

@@ -1,14 +1,14 @@
 """Reading files of the folder into content, and small content into staged files."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from ssyncd.content.body import INLINE_LIMIT, Body, chunked, inline, open_inline
 from ssyncd.content.chunks import MIB, FileHash, Row, chunk_id, cut
-from ssyncd.disk.base import Disk, Reader, Staged, Stat
-from ssyncd.errors import ChangedError, SsyncdError
+from ssyncd.disk.base import Disk, Reader, Staged, Stat, Wanted
+from ssyncd.errors import ChangedError, DiskError, SsyncdError
 from ssyncd.planner.tree import Content
 from ssyncd.transfer.jobs import ReadDone, ReadJob
 
@@ -20,17 +20,18 @@ AHEAD = 3
 
 def read_small(disk: Disk, path: str, stat: Stat, device: str, key: str = "") -> ReadDone:
     """Read a file of at most INLINE_LIMIT bytes, in the caller's thread. DiskError, ChangedError."""
-    reader = disk.open(path)
-    try:
-        check_same(reader, path, stat)
-        plain = reader.read(stat.size + 1)
-        if len(plain) != stat.size:
-            raise ChangedError(path, "its size changed while it was read")
-        check_same(reader, path, stat)
-    finally:
-        reader.close()
-    content, body = inline(plain, stat.mtime // 1000, device)
-    return ReadDone(key, path, stat, content, body)
+    [(_, found)] = read_small_files(disk, [Wanted(path, stat)], device)
+    if isinstance(found, DiskError):
+        raise found
+    return ReadDone(key, path, stat, *found)
+
+
+def read_small_files(
+    disk: Disk, wanted: Sequence[Wanted], device: str
+) -> Iterator[tuple[Wanted, tuple[Content, Body] | DiskError]]:
+    """The same for many, in this order."""
+    for one, plain in zip(wanted, disk.read_files(wanted), strict=True):
+        yield one, plain if isinstance(plain, DiskError) else inline(plain, one.expected.mtime // 1000, device)
 
 
 def write_small(disk: Disk, tag: str, content: Content, body: Body) -> Staged:

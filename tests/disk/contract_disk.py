@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ssyncd.disk.base import Disk, Doomed, Stat
+from ssyncd.disk.base import Arrival, Disk, Doomed, Stat, Wanted
 from ssyncd.errors import ChangedError, DiskError, GoneError
 
 TAG = "0123456789abcdef0123456789abcdef"
@@ -65,6 +65,38 @@ class DiskContract:
         assert reader.stat().same(disk.stat("file"))
         reader.close()
         reader.close()
+
+    def test_small_files_are_read_together(self, disk: Disk, user: Any) -> None:
+        user.make_dir("dir")
+        for name in ("dir/one", "dir/shorter", "dir/longer", "dir/gone", "dir/swapped", "top", "empty"):
+            user.write(name, b"" if name == "empty" else name.encode())
+        wanted = [Wanted(name, there(disk, name)) for name in user.tree() if name != "dir"]
+        user.write("dir/shorter", b"short")
+        user.write("dir/longer", b"longer than before")
+        user.delete("dir/gone")
+        user.delete("dir/swapped")
+        user.link("dir/swapped", "one")
+        found = dict(zip((one.path for one in wanted), disk.read_files(wanted), strict=True))
+        changed = {path: type(one) for path, one in found.items() if isinstance(one, DiskError)}
+        assert changed == {
+            "dir/shorter": ChangedError,
+            "dir/longer": ChangedError,
+            "dir/gone": GoneError,
+            "dir/swapped": ChangedError,
+        }
+        assert {path: one for path, one in found.items() if path not in changed} == {
+            "dir/one": b"dir/one",
+            "top": b"top",
+            "empty": b"",
+        }
+        assert all(one.path == path for path, one in found.items() if isinstance(one, DiskError))
+        assert list(disk.read_files([])) == []
+
+    def test_many_files_of_one_directory_are_read_in_their_order(self, disk: Disk, user: Any) -> None:
+        for number in range(150):
+            user.write(str(number), b"%d" % number)
+        wanted = [Wanted(str(number), there(disk, str(number))) for number in range(150)]
+        assert list(disk.read_files(wanted)) == [b"%d" % number for number in range(150)]
 
     def test_only_a_file_is_opened(self, disk: Disk, user: Any) -> None:
         user.write("file", b"")
@@ -225,6 +257,29 @@ class DiskContract:
                 put(disk, path, b"")
 
     # Directories and links
+
+    def test_new_files_are_put_together(self, disk: Disk, user: Any) -> None:
+        user.make_dir("dir")
+        user.write("dir/taken", b"mine")
+        arrivals = []
+        for number, path in enumerate(("dir/one", "top", "dir/taken", "no/where", "dir/tool")):
+            staged = disk.stage(f"tag{number}")
+            staged.write(b"new")
+            staged.close()
+            arrivals.append(Arrival(staged, path, MTIME, path == "dir/tool"))
+        found = disk.put_new(arrivals)
+        for arrival in arrivals:
+            assert found[arrival.path] == disk.stat(arrival.path) or isinstance(found[arrival.path], DiskError)
+        failed = {path: type(one) for path, one in found.items() if isinstance(one, DiskError)}
+        assert failed == {"dir/taken": ChangedError, "no/where": GoneError}
+        assert user.tree() == {"dir": None, "dir/taken": b"mine", "dir/one": b"new", "dir/tool": b"new", "top": b"new"}
+        assert there(disk, "dir/tool").exec
+        assert not there(disk, "dir/one").exec
+        assert there(disk, "top").mtime == MTIME * 1000
+        # What could not be put is still staged.
+        user.make_dir("no")
+        assert disk.put_new([arrivals[3]]) == {"no/where": disk.stat("no/where")}
+        assert disk.put_new([]) == {}
 
     def test_a_directory_is_made_once(self, disk: Disk, user: Any) -> None:
         assert disk.make_dir("dir").same(disk.stat("dir"))

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ssyncd.disk import system
-from ssyncd.disk.base import Disk, Doomed
+from ssyncd.disk.base import Arrival, Disk, Doomed, Wanted
 from ssyncd.disk.memory import MemoryDisk
 from ssyncd.disk.real import RealDisk
 from ssyncd.errors import DiskError
-from tests.disk.contract_disk import MTIME, TAG, put, there
+from tests.disk.contract_disk import MTIME, OTHER, TAG, put, there
 from tests.disk.users import RealUser, Stepped
 
 KINDS = ["memory", "memory without exchange", "real", "real without renameat2", "real without openat2"]
@@ -36,7 +36,7 @@ class World:
             disk._calls = disk._calls._calls
         if act is not None:
             disk._calls = Stepped(disk._calls, lambda *_: act())
-        disk._mover._calls = disk._calls
+        disk._mover._calls = disk._together._calls = disk._calls
 
     def run(self, operation: Callable[[], object], act: Callable[[], None], at: int) -> tuple[bool, bool]:
         """Whether the act came, and whether the operation was refused."""
@@ -97,8 +97,8 @@ def world(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     real.close()
 
 
-def _staged(disk: Disk) -> Any:
-    staged = disk.stage(TAG)
+def _staged(disk: Disk, tag: str = TAG) -> Any:
+    staged = disk.stage(tag)
     staged.write(b"theirs")
     staged.close()
     return staged
@@ -108,6 +108,22 @@ def _staged(disk: Disk) -> Any:
 def _put_new(disk: Disk) -> Callable[[], object]:
     staged = _staged(disk)
     return lambda: disk.put(staged, "dir/new", None, MTIME, True)
+
+
+def _put_both(disk: Disk) -> Callable[[], object]:
+    arrivals = [Arrival(_staged(disk, tag), f"dir/{name}", MTIME, True) for name, tag in (("new", TAG), ("too", OTHER))]
+
+    def put() -> None:
+        found = disk.put_new(arrivals)
+        assert list(found) == ["dir/new", "dir/too"]
+        for arrival, one in zip(arrivals, found.values(), strict=True):
+            if isinstance(one, DiskError):
+                arrival.staged.discard()
+        for one in found.values():
+            if isinstance(one, DiskError):
+                raise one
+
+    return put
 
 
 def _put_over(disk: Disk) -> Callable[[], object]:
@@ -165,6 +181,7 @@ def _set_exec(disk: Disk) -> Callable[[], object]:
 
 OPERATIONS = [
     _put_new,
+    _put_both,
     _put_over,
     _move,
     _copy,
@@ -293,6 +310,31 @@ def test_a_directory_carried_out_of_the_folder_is_not_changed_there(world: World
         came, refused = world.run(operation(world.disk), act, at)
         if carried:
             assert _outside(world) == (before if refused else carried[0]), f"changed at call {at}"
+            _bring_back(world)
+        world.clear()
+        at += 1
+    assert at > 2
+
+
+def test_of_a_directory_carried_out_of_the_folder_nothing_is_read(world: World) -> None:
+    """Whatever is at its place then, and whatever somebody writes into its files outside."""
+    came, at = True, 0
+    while came:
+        _set_up(world)
+        world.user.write("dir/other", b"too")
+        wanted = [Wanted(path, there(world.disk, path)) for path in ("dir/other", "dir/file")]
+        if world.outside == "outside" and "outside" not in world.user.tree():
+            world.user.make_dir("outside")
+        found: list[Any] = []
+
+        def act() -> None:
+            world.user.rename("dir", f"{world.outside}/dir")
+            world.user.write(f"{world.outside}/dir/file", b"not")
+            world.user.link("dir", f"{world.outside}/dir")
+
+        came, _ = world.run(lambda wanted=wanted, found=found: found.extend(world.disk.read_files(wanted)), act, at)
+        assert found == [b"too", b"old"] or (came and all(isinstance(one, DiskError) for one in found)), at
+        if came:
             _bring_back(world)
         world.clear()
         at += 1
