@@ -79,16 +79,21 @@ def parse_content(value: object) -> tuple[Content, Body]:
     if not isinstance(value, dict):
         raise ContentError("the content is no object")
     content = parse_facts(value)
+    return content, parse_body(value, content.size)
+
+
+def parse_body(value: dict[str, Any], size: int) -> Body:
+    """Where a `content` member says the bytes of a file of this size are. ContentError."""
     data = value.get("data")
     if data is not None:
-        return content, Body(_parse_data(data, content.size))
+        return Body(_parse_data(data, size))
     rows = value.get("chunks")
     if rows is not None:
-        return content, Body(chunks=_check_sum(_parse_rows(rows), content.size))
+        return Body(chunks=_check_sum(_parse_rows(rows), size))
     rows = value.get("list")
     if rows is None:
         raise ContentError("content without bytes")
-    return content, Body(list=_parse_list(rows, content.size))
+    return Body(list=_parse_list(rows, size))
 
 
 def parse_facts(value: dict[str, Any]) -> Content:

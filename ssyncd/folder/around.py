@@ -21,5 +21,6 @@ def touch_freed(agenda: Agenda, record: Record, key: str, *entries: Entry | None
         if inside := tree.children(key):
             agenda.touch_all(inside)
         for entry in entries:
-            if entry is not None:
-                agenda.touch_all(other for other in tree.at(*entry.place) if other != key)
+            others = tree.at(entry.parent, entry.name) if entry is not None else ()
+            if others and others != (key,):
+                agenda.touch_all(other for other in others if other != key)

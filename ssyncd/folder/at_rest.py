@@ -150,19 +150,20 @@ class ByKey(Generic[T]):
     def __init__(self, at_rest: FilesAtRest, resting: Callable[[str], T | None]) -> None:
         self.held: dict[str, T] = {}
         self._at_rest = at_rest
+        self._rows = at_rest.rows
         self._resting = resting
 
     def get(self, key: str) -> T | None:
         value = self.held.get(key)
-        return self._resting(key) if value is None else value
+        return self._resting(key) if value is None and key in self._rows else value
 
     def __setitem__(self, key: str, value: T) -> None:
-        if key in self._at_rest.rows:
+        if key in self._rows:
             self._at_rest.release(key)
         self.held[key] = value
 
     def pop(self, key: str, default: None = None) -> T | None:
-        if key in self._at_rest.rows:
+        if key in self._rows:
             self._at_rest.release(key)
         return self.held.pop(key, default)
 

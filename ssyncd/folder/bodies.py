@@ -57,4 +57,5 @@ class Bodies:
 
 
 def _cost(body: Body) -> int:
-    return len(body.data or b"") + ROW_COST * (1 + len(body.chunks) + len(body.list))
+    data, chunks, rows = body
+    return (0 if data is None else len(data)) + ROW_COST * (1 + len(chunks) + len(rows))

@@ -218,7 +218,7 @@ class Engine:
 
     def _version_arrived(self, event: events.VersionArrived) -> None:
         if event.data is not None:
-            self.remote.keep_body(event.data)
+            self.remote.keep_body(event.key, event.data)
         self.supply.answered(event.key, tag(event.key))
         told = self.overtaken.arrived(event) or self.doubts.arrived(event)
         if not told and event.data is None and not self.applier.merging.lost(event.key, event.version):

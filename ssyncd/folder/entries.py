@@ -5,6 +5,7 @@ Every member is replaced whole (`r`), never patched as text: two machines that r
 
 import re
 import sys
+from functools import lru_cache
 from typing import Any
 
 from ssyncd.content.body import Body, parse_facts, to_json
@@ -18,6 +19,8 @@ _is_key = re.compile("[0-9a-f]{32}").fullmatch
 _is_plea = re.compile("[0-9a-f]{64}").fullmatch
 _KINDS = {kind.value: kind for kind in Kind}
 MAX_TARGET = 4095
+CACHED = 512
+"""Keys that are known to be keys: one is asked for several times in a moment, that of a directory again and again."""
 
 
 def to_data(entry: Entry, body: Body | None = None) -> dict[str, Any]:
@@ -60,13 +63,14 @@ def to_entry(key: str, data: dict[str, Any]) -> Entry:
     raise ContentError("neither a file nor a directory nor a link")
 
 
+@lru_cache(CACHED)
 def is_key(text: str) -> bool:
     return _is_key(text) is not None
 
 
 def is_plea(text: str) -> bool:
     """Whether an object of this key is a plea for a content (see `folder.pleas`)."""
-    return _is_plea(text) is not None
+    return len(text) == 64 and _is_plea(text) is not None
 
 
 def _parse_target(target: object) -> str:

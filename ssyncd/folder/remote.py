@@ -1,16 +1,17 @@
 """The remote side of a folder: channel events in; the remote tree is current, and what is entangled is on the agenda."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
-from ssyncd.content.body import parse_content
+from ssyncd.content.body import parse_body
 from ssyncd.errors import ContentError
 from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.around import touch_around, touch_freed
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.entries import to_entry
 from ssyncd.folder.record import Record
-from ssyncd.planner.tree import Entry, Kind
+from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.protocol.events import Updated
 from ssyncd.protocol.ghosts import Ghost, Sent
 from ssyncd.state.rows import OvertakenRow
@@ -30,8 +31,8 @@ class Remote:
         """One version of one object, already in the record."""
         key, record = event.key, self._record
         before, after = _read(key, event.before), self._after(event)
-        if event.after.data is not None and event.mine is None:
-            self.keep_body(event.after.data)
+        if event.after.data is not None and event.mine is None and after is not None and after.content is not None:
+            self._keep_body(event.after.data.get("content"), after.content)
         self._recall(key, before)
         if event.mine is not None:
             self._acknowledged(event.mine, event.before, before, after)
@@ -67,16 +68,18 @@ class Remote:
             return self._record.remote.get(event.key)
         return _read(event.key, event.after)
 
-    def keep_body(self, data: dict[str, Any]) -> None:
-        """Bytes or chunk rows that came with an object will be wanted in a moment."""
-        value = data.get("content")
-        if value is None:
-            return
-        try:
-            content, body = parse_content(value)
-        except ContentError:
-            return  # to be asked for again; if it stays like this, fetching names it
-        self._bodies.add(content.hash, body)
+    def keep_body(self, key: str, data: dict[str, Any]) -> None:
+        """Bytes or chunk rows that came with some version of an object will be wanted in a moment."""
+        with suppress(ContentError):
+            content = to_entry(key, data).content
+            if content is not None:
+                self._keep_body(data.get("content"), content)
+
+    def _keep_body(self, value: Any, content: Content) -> None:
+        """`content` is not of this value where that makes no sense: then the entry is still the one of before."""
+        with suppress(ContentError):  # it is asked for again; if it stays like this, fetching names it
+            if isinstance(value, dict) and value.get("hash") == content.hash:
+                self._bodies.add(content.hash, parse_body(value, content.size))
 
     def _acknowledged(self, sent: Sent, ghost: Ghost | None, before: Entry | None, after: Entry | None) -> None:
         """The server took our change: what it changed is agreed. Did it overtake somebody (design section 4)?"""

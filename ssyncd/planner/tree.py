@@ -173,12 +173,16 @@ class Tree:
     def hold(self, entry: Entry) -> None:
         """Put an entry that is not at rest, or not any more."""
         before = self._entries.get(entry.key)
-        if before is None or before.parent != entry.parent or before.name != entry.name:
-            if before is not None:
-                self._unlink(before)
+        if before is entry:
+            return
+        if before is None:
             self._link(entry)
-        if before is not None and before.content is not None:
-            self._size -= before.content.size
+        else:
+            if before.parent != entry.parent or before.name != entry.name:
+                self._unlink(before)
+                self._link(entry)
+            if before.content is not None:
+                self._size -= before.content.size
         if entry.content is not None:
             self._size += entry.content.size
         self._entries[entry.key] = entry

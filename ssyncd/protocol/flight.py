@@ -191,7 +191,8 @@ class Flight:
         del self._by_key[sent.key]
         self._delayed.pop(sent.ccid, None)
         # What was released before it may still be under way: the server can read a connection that we gave up after the next one.
-        self._late.update(dict.fromkeys(self._released.pop(sent.key, ())))
+        if released := self._released.pop(sent.key, None):
+            self._late.update(dict.fromkeys(released))
         while len(self._late) > MOST_LATE:
             ccid = next(iter(self._late))
             del self._late[ccid]
