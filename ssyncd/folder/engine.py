@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ssyncd.disk.base import Disk
@@ -38,6 +39,7 @@ from ssyncd.folder.remote import Remote
 from ssyncd.folder.send import Sender
 from ssyncd.folder.settings import Clock, Direction, FolderSettings
 from ssyncd.folder.supply import Supply
+from ssyncd.folder.unheard import Unheard
 from ssyncd.folder.verdicts import Verdicts
 from ssyncd.library.line import Line
 from ssyncd.network.base import Closed, Connection, Happening, Opened, Received
@@ -99,6 +101,7 @@ class Engine:
         self.notices = Notices(record, edge.disk, self.supply, self.channel, self.local.exclusion)
         self.graves = Graves(record, self.applier.rekey)
         self.holds = Holds(record, settings)
+        self.unheard = Unheard(record, self.line)
         self._hand_in()
         self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
 
@@ -109,7 +112,7 @@ class Engine:
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
         self.local.found = self.pleas.found
         self.sender.read_again = self.pleas.read_again = self.local.read_again
-        self.sender.device, self.sender.make_durable = self.settings.device, self._make_durable
+        self.sender.device, self.sender.make_durable = self.settings.device, partial(self.commit, True)
 
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
         verdicts = Verdicts(self.record, self.agenda, self.edge.clock)
@@ -186,6 +189,7 @@ class Engine:
         if isinstance(happening, Closed):
             self.supply.forget_asked()
             self.sender.forget_uploads()
+            self.agenda.touch_all(self.unheard.cut())
 
     def _hear(self, told: list[events.Event]) -> None:
         for event in told:
@@ -207,6 +211,7 @@ class Engine:
             self.overtaken.retry()
 
     def _indexed(self, _: events.Indexed) -> None:
+        self.unheard.listed()
         for tree in (self.record.remote, self.record.local):
             self.agenda.touch_all(key for key in self.record.unsettled(tree.held) if not self.local.is_new(key))
 
@@ -265,7 +270,7 @@ class Engine:
     # One round.
 
     def _throttled(self) -> bool:
-        return len(self.sender.pending) > 4 * self.channel.room() + BATCH
+        return len(self.sender.pending) + len(self.unheard) > 4 * self.channel.room() + BATCH
 
     def _plan(self, now: float) -> None:
         if self.agenda.keys:
@@ -290,12 +295,12 @@ class Engine:
         self.quiet.swollen |= much
 
     def _wants_contents(self) -> bool:
-        unsettled = self.record.unsettled(self.agenda.keys)
-        return bool(self.sender.pending or self.supply.pending or self.waiting) or any(unsettled)
+        wanted = self.sender.pending or self.supply.pending or self.waiting or self.unheard
+        return bool(wanted) or any(self.record.unsettled(self.agenda.keys))
 
     def _plan_keys(self, now: float) -> None:
         taken = set(self.agenda.take(BATCH))
-        keys = {key for key in taken if not self.local.leaves_out(key)}
+        keys = self.unheard.keep({key for key in taken if not self.local.leaves_out(key)})
         self.agenda.touch_all(self.holds.replanned(keys))
         self.graves.match(keys)
         made = plan(self.record.trees(), keys, _Busy(self.channel, self.doubts), self.settings.device)
@@ -310,7 +315,8 @@ class Engine:
         self.sender.replace(taken, made.sends)
         if any(isinstance(step, Rekey) for step in made.steps):
             self.agenda.touch_all(keys)  # such a plan holds nothing else
-        self._apply(made)
+        if made.steps:
+            self._apply(made)
 
     def _all_sent(self) -> bool:
         """Whether nothing that was planned can come back to be planned again: after a cut, all that was not answered does."""
@@ -323,8 +329,6 @@ class Engine:
         return entry is None or self.record.knows_directory(entry.parent)
 
     def _apply(self, made: Plan) -> None:
-        if not made.steps:
-            return
         # What we know of the server comes first: after a crash, what is here just as the server had it is known as agreed.
         self.commit()
         done = self.applier.apply(made.steps)
@@ -340,15 +344,13 @@ class Engine:
             self.sender.send()
             self.pleas.go_on()
 
-    def _make_durable(self) -> bool:
-        self.record.unflushed = True
-        return self.commit()
-
     def _may_send(self) -> bool:
         return self.line.live and not self.paused and self.settings.direction is Direction.BOTH
 
-    def commit(self) -> bool:
-        """Write what changed, and what it says of the disk has to be durable before. Whether that was done."""
+    def commit(self, flush: bool = False) -> bool:
+        """Write what changed; what it says of the disk, or with `flush` all that is there, is durable before. Whether that was
+        done."""
+        self.record.unflushed |= flush
         try:
             if self.record.unflushed:
                 # What the base says must be on the disk before the base says it (design section 6): what we wrote, and what a

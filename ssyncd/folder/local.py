@@ -82,9 +82,9 @@ class Local:
         return self.scanner.first and len(self.scanner.unread) < AHEAD
 
     def leaves_out(self, key: str) -> bool:
-        """Whether this is not to be planned: it is excluded, or may be here already, which the first look will tell; then it is
-        touched."""
-        if self.exclusion.leaves_out(key):
+        """Whether this is not to be planned: it is excluded, is to be read first, or may be here already, which the first look
+        will tell; then it is touched."""
+        if self.is_new(key) or self.exclusion.leaves_out(key):
             return True
         unseen = self.scanner.first and key in self.record.remote and key not in self.record.local
         if unseen:
@@ -152,7 +152,7 @@ class Local:
             self._agenda.touch_all(self.record.remote)
         seen = self.scanner.look(paths, below, self.looks_on)
         if not self.scanner.first:
-            self._agenda.touch_all(self._unseen)
+            self._agenda.touch_all(self.record.unsettled(self._unseen))
             self._unseen = set()
         self.record.looked(seen.touched)
         self._agenda.touch_all(key for key in seen.touched if not self.is_new(key))
@@ -166,8 +166,13 @@ class Local:
         return bool(seen.touched)
 
     def is_new(self, key: str) -> bool:
-        """What the server does not have and was not read yet cannot be planned; reading touches it."""
-        return key in self.scanner.unread and self.record.ghosts.get(key) is None
+        """What was not read yet cannot be planned if the server does not have it, or has it at the same place and nobody has
+        agreed on it; reading touches it."""
+        record = self.record
+        if key not in self.scanner.unread or record.ghosts.get(key) is None:
+            return key in self.scanner.unread
+        local, remote = record.local.get(key), record.remote.get(key)
+        return key not in record.base and local is not None and remote is not None and local.place == remote.place
 
     def _look_again(self, failed: set[str]) -> None:
         """What could not be looked at is looked at once more, later each time, until it is well or not there any more: a look at
@@ -190,8 +195,7 @@ class Local:
 
     def look_at(self, key: str) -> None:
         """Something was wrong with this entry: look at it, wherever it has got to."""
-        path = self.record.local.path(key)
-        if path is not None:
+        if (path := self.record.local.path(key)) is not None:
             self._agenda.look(path)
 
     def doubt(self, key: str) -> None:
@@ -312,8 +316,7 @@ class Local:
 
     def read_again(self, key: str) -> None:
         """A file whose chunks nobody knows any more, or that holds something else than we thought."""
-        path = self.record.local.path(key)
-        if path is not None:
+        if (path := self.record.local.path(key)) is not None:
             self.record.stats.pop(key, None)
             self._agenda.look(path)
 
@@ -328,6 +331,5 @@ class Local:
                 if entry is not None and entry.kind is kind and key not in record.local:
                     return key
         key = birth_key(parent, name, kind)
-        if key in record.local or key in record.remote or key in record.base:
-            return self.random_key()
-        return key
+        taken = key in record.local or key in record.remote or key in record.base
+        return self.random_key() if taken else key

@@ -111,7 +111,7 @@ def test_the_first_look_does_not_run_far_ahead_of_sending(world: World, monkeypa
     one.database = Database(":memory:")
     one.start()
     one.link.pump()
-    monkeypatch.setattr(one.engine, "_throttled", lambda: len(one.engine.sender.pending) > 5)
+    monkeypatch.setattr(one.engine, "_throttled", lambda: len(one.engine.sender.pending) + len(one.engine.unheard) > 5)
     for _ in range(200):
         one.work()
     assert one.engine.local.scanner.first
