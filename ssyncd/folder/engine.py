@@ -290,7 +290,7 @@ class Engine:
     def _let_go(self, resting: bool) -> None:
         """Of contents that nothing is known to want any more: in a stream of small files that is all of them now and then."""
         much = self.bodies.size > MUCH_MEMORY
-        if resting or (much and not self._wants_contents()):
+        if resting or (much and self.line.live and not self._wants_contents()):
             self.bodies.clear()
         self.quiet.swollen |= much
 
@@ -324,9 +324,9 @@ class Engine:
         return self.line.live and (pulling or not (self.sender.pending or self.channel.in_flight))
 
     def _has_directory(self, key: str) -> bool:
-        """Whether the server has told of the directory that an entry is in; what waits for that is touched when it comes."""
+        """Whether the server has told of the way to an entry; what waits for that is touched when it comes."""
         entry = self.record.remote.get(key)
-        return entry is None or self.record.knows_directory(entry.parent)
+        return entry is None or self.record.has_way_to(entry.parent)
 
     def _apply(self, made: Plan) -> None:
         # What we know of the server comes first: after a crash, what is here just as the server had it is known as agreed.

@@ -100,9 +100,9 @@ class Record:
     def trees(self) -> Trees:
         return Trees(self.base, self.local, self.remote, self.ghosts.placed, self.ghosts.tomb)
 
-    def knows_directory(self, key: str) -> bool:
-        """Whether this is a directory that is here, or that the server has told of ("" is the top)."""
-        return not key or key in self.remote or key in self.local
+    def has_way_to(self, key: str) -> bool:
+        """Whether this directory is here, or the server has told of it and of all above it ("" is the top)."""
+        return not key or key in self.local or self.remote.path(key) is not None
 
     # Settings of our own, kept with the rest.
 

@@ -46,8 +46,9 @@ class Remote:
             if before is not None:
                 touch_freed(self._agenda, record, key, before)
             return
-        if event.cv or after is None or record.knows_directory(after.parent):
-            self._agenda.touch(key)  # else with its directory, or when the index is complete
+        if before is None and after is not None and not event.cv and not record.has_way_to(after.parent):
+            return  # it is touched with its directory, or when the index is complete
+        self._agenda.touch(key)
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
 
