@@ -48,7 +48,7 @@ MOUNTS = "/proc/self/mountinfo"
 _LAST_FEW = 8
 _PAIR_WAIT_MS = 1
 _BURST = 32.0
-_PAUSE = 0.004
+_PAUSE = 0.01
 
 
 class Inotify(InotifyFD):

@@ -140,16 +140,17 @@ class Look:
             return
         listing = self._listing(parent, directory, len(names))
         for name, path in paths.items():
+            went = listing and name not in listing and not self._tree.at(parent, name)
             try:
-                stat = listing.get(name) or self._scanner.disk.stat(path)
+                stat = None if went else listing.get(name) or self._scanner.disk.stat(path)
             except DiskError as error:
                 self._fail(path, error)
             else:
                 self._look_at(parent, name, path, stat, deep)
 
     def _listing(self, key: str, path: str, count: int) -> dict[str, Stat]:
-        """Of many in a directory the listing tells sooner than each by itself. What is not in it may still be there: listings are
-        not taken at one moment, and some disks know more spellings of a name."""
+        """Of many in a directory the listing tells sooner than each by itself. What we know and it does not show may still be
+        there: listings are not taken at one moment, and some disks know more spellings of a name."""
         if count >= MANY and count * MANY >= len(self._tree.children(key)):
             with suppress(DiskError):
                 return self._scanner.disk.list(path)
@@ -364,8 +365,7 @@ class Look:
         return keys
 
     def _forget(self, key: str) -> None:
-        entry = self._tree.get(key)
-        if entry is None:
+        if self._tree.get(key) is None:
             return
         for gone in (key, *self._tree.below(key)):
             self.seen.touched.add(gone)

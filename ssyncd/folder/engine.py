@@ -43,7 +43,7 @@ from ssyncd.folder.unheard import Unheard
 from ssyncd.folder.verdicts import Verdicts
 from ssyncd.library.line import Line
 from ssyncd.network.base import Closed, Connection, Happening, Opened, Received
-from ssyncd.planner.plan import Plan, Rekey
+from ssyncd.planner.plan import Plan, Rekey, Remove
 from ssyncd.planner.planner import plan
 from ssyncd.protocol import events
 from ssyncd.protocol.channel import Channel
@@ -329,8 +329,9 @@ class Engine:
         return entry is None or self.record.has_way_to(entry.parent)
 
     def _apply(self, made: Plan) -> None:
-        # What we know of the server comes first: after a crash, what is here just as the server had it is known as agreed.
-        self.commit()
+        # First: after a crash, what is here just as the server had it is known as agreed. Of what is gone the server tells again.
+        if not all(isinstance(step, Remove) for step in made.steps):
+            self.commit()
         done = self.applier.apply(made.steps)
         self._moved_on |= bool(done)
         for key in map(step_key, done):
@@ -348,8 +349,7 @@ class Engine:
         return self.line.live and not self.paused and self.settings.direction is Direction.BOTH
 
     def commit(self, flush: bool = False) -> bool:
-        """Write what changed; what it says of the disk, or with `flush` all that is there, is durable before. Whether that was
-        done."""
+        """Write what changed, once what it says of the disk (`flush`: all of it) is durable. Whether that was done."""
         self.record.unflushed |= flush
         try:
             if self.record.unflushed:
