@@ -6,7 +6,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -289,7 +289,7 @@ class Folder:
         )
         transfers = Transfers(disk, store, self.settings.device, self._deliver_all, self.settings.workers)
         connection = WebSocketConnection(self.account.socket, trust=Trust(self.settings.ca_file))
-        edge = Edge(disk, connection, transfers, lambda: secrets.token_hex(16), boot=system.boot())
+        edge = Edge(disk, connection, transfers, partial(next, _random_keys()), boot=system.boot())
         engine = Engine(self.settings, edge, record, self._init(record, extensions), extensions.window)
         watcher = DiskWatcher(self.settings.path)
         lineage = Lineage(disk, record, edge.random_key, edge.clock)
@@ -374,6 +374,13 @@ class Folder:
         if self._disk is not None:
             self._disk.close()
             self._disk = None
+
+
+def _random_keys() -> Iterator[str]:
+    """32 hex digits each; the system is asked for many at once, for each call lets other threads run first."""
+    while True:
+        lot = secrets.token_bytes(16 * 256)
+        yield from (lot[at : at + 16].hex() for at in range(0, len(lot), 16))
 
 
 def _answer(engine: Engine, ask: _Ask) -> Callable[[], None]:

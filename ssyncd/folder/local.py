@@ -25,8 +25,8 @@ STILL = 1.0
 """Seconds without an event after which a file that a program keeps open for writing is read all the same."""
 LATER = 0.05
 """Seconds until a directory that is not where it was, of which nobody told us yet, is looked at itself."""
-SLICE = 256
-"""Files of one round, so that sending starts before the last one is read."""
+SLICE, SHORT = 256, 32
+"""Files of one round, so that sending starts before the last one is read; fewer while each round is one answer to the server."""
 AHEAD = 10_000
 """Files that were found and not read yet, from which on the first look waits: each takes memory."""
 COARSE = 10_000_000
@@ -54,6 +54,7 @@ class Local:
         self.scanner.stats, self.scanner.young, self.scanner.recent = record.stats, record.young, self._is_recent
         self.found: Callable[[str], None] = lambda _: None
         """Told the hash of each content that is read."""
+        self.is_live: Callable[[], bool] = lambda: True
         self._disk = disk
         self._transfers = transfers
         self._bodies = bodies
@@ -111,8 +112,7 @@ class Local:
 
     def _note(self, path: str, writing: bool) -> None:
         if writing:
-            until = self.clock.monotonic() + STILL
-            self.writing[path] = until
+            self.writing[path] = until = self.clock.monotonic() + STILL
             self._agenda.at(until, path, is_path=True)
         else:
             self.writing.pop(path, None)
@@ -235,7 +235,7 @@ class Local:
         if not self.scanner.unread:
             self.scanner.unread = {}  # a dict out of which much was taken keeps the room for it
         small: dict[str, Wanted] = {}
-        for key in list(islice(self.scanner.unread, SLICE)):
+        for key in list(islice(self.scanner.unread, SLICE if self.is_live() else SHORT)):
             entry, stat = self.record.local.get(key), self.record.stats.get(key)
             path = self.record.local.path(key) if entry is not None else None
             if entry is None or stat is None or path is None or entry.kind is not Kind.FILE:
