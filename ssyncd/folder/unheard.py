@@ -1,10 +1,12 @@
-"""What is here, and of which the first index will tell whether the server has it: else it would be planned twice."""
+"""What is here, and not planned before the first index has told whether the server has it: else it would be planned twice."""
 
 from ssyncd.folder.record import Record
 from ssyncd.library.line import Line
 
 
 class Unheard:
+    """The keys of that. Where no connection stands nothing is kept: nobody knows when an index will come."""
+
     def __init__(self, record: Record, line: Line) -> None:
         self._record = record
         self._line = line
@@ -15,7 +17,7 @@ class Unheard:
         return len(self._keys)
 
     def keep(self, keys: set[str]) -> set[str]:
-        """While the index is on its way: the others of these keys."""
+        """Those of these keys that are to be planned now; the others are kept until the index is in."""
         if self._listed or not self._line.connected:
             return keys
         ghosts, base = self._record.ghosts, self._record.base
@@ -29,6 +31,6 @@ class Unheard:
         self._keys = set()
 
     def cut(self) -> set[str]:
-        """It will not come on this connection: what was kept."""
+        """The index will not come on this connection: what was kept."""
         kept, self._keys = self._keys, set()
         return kept
