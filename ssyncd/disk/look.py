@@ -87,9 +87,7 @@ class Look:
     def __init__(self, scanner: "Scanner", adrift: Iterable[str] = (), slices: bool = False) -> None:
         self.seen = Seen()
         self._slices = slices
-        self._scanner = scanner
-        self._tree = scanner.tree
-        self._stats = scanner.stats
+        self._scanner, self._tree, self._stats = scanner, scanner.tree, scanner.stats
         # What is not where it was; what of it turns up elsewhere leaves this again.
         self._vanished: dict[str, None] = dict.fromkeys(adrift)
         # Directories found where the tree has them.
@@ -140,21 +138,22 @@ class Look:
             return
         listing = self._listing(parent, directory, len(names))
         for name, path in paths.items():
-            went = listing and name not in listing and not self._tree.at(parent, name)
+            stat = listing.get(name) if listing else None
             try:
-                stat = None if went else listing.get(name) or self._scanner.disk.stat(path)
+                if stat is None and (listing is None or self._tree.at(parent, name)):
+                    stat = self._scanner.disk.stat(path)
             except DiskError as error:
                 self._fail(path, error)
             else:
                 self._look_at(parent, name, path, stat, deep)
 
-    def _listing(self, key: str, path: str, count: int) -> dict[str, Stat]:
+    def _listing(self, key: str, path: str, count: int) -> dict[str, Stat] | None:
         """Of many in a directory the listing tells sooner than each by itself. What we know and it does not show may still be
         there: listings are not taken at one moment, and some disks know more spellings of a name."""
         if count >= MANY and count * MANY >= len(self._tree.children(key)):
             with suppress(DiskError):
                 return self._scanner.disk.list(path)
-        return {}
+        return None
 
     def _look_at(self, parent: str, name: str, path: str, stat: Stat | None, deep: bool) -> None:
         if stat is None:

@@ -311,11 +311,12 @@ def test_what_was_wrong_in_a_directory_is_not_wrong_any_more_where_a_file_has_it
     assert not folder.scanner.troubles
 
 
-def test_what_went_with_many_others_and_was_not_known_is_forgotten_without_a_look(folder: Folder) -> None:
+@pytest.mark.parametrize("stays", ["dir/stays", "elsewhere"])
+def test_what_went_with_many_others_and_was_not_known_is_forgotten_without_a_look(folder: Folder, stays: str) -> None:
     """A trouble, what we removed ourselves, and one that is known: only that one is asked for once more."""
     paths = [f"dir/{number}" for number in range(look.MANY * 2)]
     folder.user.make_dir("dir")
-    for path in [*paths, "dir/stays"]:
+    for path in [*paths, stays]:
         folder.user.write(path, b"x")
     folder.look_everywhere()
     folder.read()
@@ -329,5 +330,5 @@ def test_what_went_with_many_others_and_was_not_known_is_forgotten_without_a_loo
     folder.scanner.look(paths)
     assert [path for call, path in asked if call == "look" and path in paths] == ["dir/1"]
     assert folder.tree == folder.on_disk
-    assert "dir/stays" in folder.tree
+    assert stays in folder.tree
     assert not folder.scanner.troubles
