@@ -52,12 +52,16 @@ class Reader(Protocol):
 
     def read(self, size: int, /) -> bytes: ...
     def read_at(self, size: int, offset: int) -> bytes: ...
+    def read_once(self, size: int, offset: int) -> bytes:
+        """As `read_at`, of a file that is gone through once: no memory is kept for what was read so."""
+
     def stat(self) -> Stat: ...
     def close(self) -> None: ...
 
 
 class Staged(Protocol):
-    """A file being written in `.ssyncd/`, seen by nobody; `close` before it is put in place."""
+    """A file being written in `.ssyncd/`, seen by nobody; `close` before it is put in place. What is written of a
+    long one goes to the disk soon, and no memory is kept for it."""
 
     tag: str
     name: str

@@ -52,6 +52,9 @@ class Calls(Protocol):
     def read(self, handle: int, size: int, /) -> bytes: ...
     def read_at(self, handle: int, size: int, offset: int, /) -> bytes: ...
     def write_at(self, handle: int, data: bytes, offset: int, /) -> None: ...
+    def drop_behind(self, handle: int, end: int, /) -> None:
+        """A hint that no byte before `end` will be needed again soon. Never fails."""
+
     def set_mtime(self, directory: int, name: str, mtime: int, /) -> None:
         """In nanoseconds."""
 

@@ -6,6 +6,10 @@ from ssyncd.disk.base import Stat
 from ssyncd.disk.calls import Calls
 from ssyncd.disk.faults import disk_error
 
+# Bytes of a long file after which those before are dropped: all of them would wait for the flush at the end, and take memory from
+# what other programs read.
+DROP_STEP = 8 * 1024 * 1024
+
 
 class OpenFile:
     """A file open for reading; errors name its path."""
@@ -28,6 +32,15 @@ class OpenFile:
             return self._calls.read_at(self._handle, size, offset)
         except OSError as error:
             raise disk_error(error, self._path) from error
+
+    def read_once(self, size: int, offset: int) -> bytes:
+        data = self.read_at(size, offset)
+        self._passed(offset, offset + len(data))
+        return data
+
+    def _passed(self, begin: int, end: int) -> None:
+        if begin // DROP_STEP < end // DROP_STEP:
+            self._calls.drop_behind(self._handle, end)
 
     def stat(self) -> Stat:
         try:
@@ -72,6 +85,7 @@ class StagedFile(OpenFile):
             self._calls.write_at(self._handle, data, offset)
         except OSError as error:
             raise disk_error(error, self._path) from error
+        self._passed(offset, offset + len(data))
 
     def size(self) -> int:
         """Bytes up to the furthest that was ever written."""

@@ -174,6 +174,9 @@ class MemoryCalls:
                 raise fail(errno.ENOSPC)
             self.files.write(node, data, offset)
 
+    def drop_behind(self, handle: int, end: int, /) -> None:
+        pass
+
     # Changing
 
     def _make(self, directory: Node, name: str, kind: str, mode: int) -> Node:

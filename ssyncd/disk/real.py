@@ -20,8 +20,6 @@ from ssyncd.errors import UnusableError
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 _AS_DIRECTORY = system.O_PATH | os.O_DIRECTORY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-# Bytes of a long file after which the disk begins to write them: else all of them would wait for the flush at the end.
-WRITE_BACK = 8 * 1024 * 1024
 _NESTED_MARKER = f"{OWN}/folder"
 
 
@@ -150,9 +148,9 @@ class RealCalls:
         done = os.pwrite(handle, data, offset)
         while done < len(data):
             done += os.pwrite(handle, memoryview(data)[done:], offset + done)
-        begun, ended = offset // WRITE_BACK, (offset + done) // WRITE_BACK
-        if begun < ended:
-            system.write_back(handle, begun * WRITE_BACK, (ended - begun) * WRITE_BACK)
+
+    def drop_behind(self, handle: int, end: int, /) -> None:
+        system.drop_behind(handle, end)
 
     def set_mtime(self, directory: int, name: str, mtime: int, /) -> None:
         os.utime(name, ns=(mtime, mtime), dir_fd=directory, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""System calls that Python has no name for: renameat2, openat2, syncfs, sync_file_range (Linux man pages, section 2).
+"""System calls that Python has no name for: renameat2, openat2, syncfs (Linux man pages, section 2).
 
 Each is looked for once. Where one is missing (another system, an old kernel, a sandbox that forbids it) there is a slower way
 with the same promise, or `has_rename2` is False and the caller finds its own.
@@ -11,6 +11,7 @@ import os
 import signal
 import stat
 import sys
+from contextlib import suppress
 from typing import Any
 
 RENAME_NOREPLACE = 1
@@ -41,10 +42,10 @@ def _function(name: str, *arguments: Any) -> Any:
 
 _renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _syncfs = _function("syncfs", ctypes.c_int)
-_sync_file_range = _function("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _syscall = _function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_OpenHow), ctypes.c_size_t)
-_SYNC_FILE_RANGE_WRITE = 2
 _hows: dict[int, Any] = {}
+
+_fadvise = getattr(os, "posix_fadvise", None)
 
 has_rename2: bool = _renameat2 is not None
 
@@ -68,10 +69,14 @@ def sync_filesystem(handle: int) -> None:
         raise _failure("")
 
 
-def write_back(handle: int, offset: int, size: int) -> None:
-    """Have these bytes begin to go to the disk. Says nothing of whether they get there: `sync_filesystem` does."""
-    if _sync_file_range is not None:
-        _sync_file_range(handle, offset, size, _SYNC_FILE_RANGE_WRITE)
+def drop_behind(handle: int, end: int) -> None:
+    """Have the bytes before `end` begin to go to the disk, and drop from memory those that are there: posix_fadvise(2), DONTNEED.
+
+    Says nothing of whether they get there: `sync_filesystem` does.
+    """
+    if _fadvise is not None:
+        with suppress(OSError):
+            _fadvise(handle, 0, end, os.POSIX_FADV_DONTNEED)
 
 
 def boot() -> str:

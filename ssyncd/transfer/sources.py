@@ -44,7 +44,7 @@ class Sources:
             return None
         reader, offset = found
         try:
-            plain = reader.read_at(row.size, offset)
+            plain = reader.read_once(row.size, offset)
         except DiskError:
             return None
         self._desk.count(read=row.size)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ssyncd.disk import real, system
+from ssyncd.disk.files import DROP_STEP
 from ssyncd.disk.real import RealDisk
 from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, RootError, UnreadableError
 from tests.disk.contract_disk import MTIME, TAG, DiskContract, put, there
@@ -237,27 +238,41 @@ def failing(_: int) -> NoReturn:
     raise RootError("the folder cannot be written: input/output error")
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_long_file_goes_to_the_disk_while_it_is_written(
-    disk: RealDisk, monkeypatch: pytest.MonkeyPatch, known: bool
+@pytest.mark.parametrize("refusal", [None, OSError(errno.EINVAL, "no")])
+def test_a_long_file_is_dropped_behind_while_it_is_written_and_while_it_is_read_once(
+    disk: RealDisk, monkeypatch: pytest.MonkeyPatch, refusal: OSError | None
 ) -> None:
-    begun: list[tuple[int, int]] = []
-    write_back = system.write_back
+    dropped: list[tuple[int, int]] = []
 
-    def note(handle: int, offset: int, size: int) -> None:
-        begun.append((offset, size))
-        write_back(handle, offset, size)
+    def note(_handle: int, offset: int, size: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        dropped.append((offset, size))
+        if refusal is not None:
+            raise refusal
+        os.posix_fadvise(_handle, offset, size, advice)
 
-    monkeypatch.setattr(system, "write_back", note)
-    if not known:
-        monkeypatch.setattr(system, "_sync_file_range", None)
+    monkeypatch.setattr(system, "_fadvise", note)
     piece = bytes(range(256)) * (20 * 1024)
+    ends = [(0, 2 * len(piece)), (0, 4 * len(piece))]
     with disk.stage(TAG) as staged:
         for _ in range(4):
             staged.write(piece)
         assert staged.read_at(len(piece), 3 * len(piece)) == piece
         assert staged.size() == 4 * len(piece)
-    assert begun == [(0, real.WRITE_BACK), (real.WRITE_BACK, real.WRITE_BACK)]
+    assert dropped == ends
+    disk.put(staged, "long", None, 0, False)
+    dropped.clear()
+    with disk.open("long") as reader:
+        assert [reader.read_once(len(piece), n * len(piece)) for n in range(4)] == [piece] * 4
+        assert reader.read_at(4 * len(piece), 0) == 4 * piece
+    assert dropped == ends
+
+
+def test_where_the_system_cannot_drop_nothing_happens(disk: RealDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "_fadvise", None)
+    with disk.stage(TAG) as staged:
+        staged.write(bytes(DROP_STEP))
+        assert staged.size() == DROP_STEP
 
 
 @pytest.mark.parametrize("lots", [[["a", "none", "b"]], [["a", "none"], ["b"]], [["a"], [], ["none", "b"]]])
