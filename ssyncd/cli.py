@@ -5,7 +5,6 @@ Only click is imported before a command runs, so that `ssyncd --help` is quick.
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +91,8 @@ def _failed(text: str, code: int, verbose: bool) -> int:
     from ssyncd.wording import shown
 
     if verbose:
+        import traceback
+
         traceback.print_exc()
     click.echo(f"ssyncd: {shown(text)}", err=True)
     return code

@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ssyncd import __version__
 from ssyncd.errors import Exit, NetworkError, SsyncdError, UsageError
@@ -56,23 +58,19 @@ class Watcher(Protocol):
     def show(self, status: FolderStatus, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Stop:
+class _Stop(Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Reload:
+class _Reload(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """A folder came into another phase."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(Struct, frozen=True):
     member: "Member"
 
 
@@ -162,8 +160,7 @@ class _Refused:
         raise self._error
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a daemon runs: `wanted` gives the settings (again at a reload), `make` a folder for each; `on_offline` is called
     when a folder lost its server."""
 

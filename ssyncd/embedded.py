@@ -14,8 +14,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ssyncd import places, serving
 from ssyncd.errors import SsyncdError
@@ -27,8 +28,7 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Housing:
+class Housing(Struct, frozen=True):
     """Where the server lives: its data and our state directory (for its logs and its port), `listen` as configured, and the
     settings file, which it reads again for itself."""
 

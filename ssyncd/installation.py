@@ -5,9 +5,11 @@ import getpass
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from ssyncd import config, places
 from ssyncd.config import Config, FolderConfig
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from ssyncd.network.login import Account
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A folder to run, through an account."""
 
     settings: "FolderSettings"
@@ -71,19 +72,19 @@ class Installation:
             raise SignInError(f"{url}: this machine is not signed in there")
         account = _account(saved)
         elsewhere = self.config.server.websocket_url
-        return dataclasses.replace(account, websocket_url=elsewhere) if elsewhere else account
+        return replace(account, websocket_url=elsewhere) if elsewhere else account
 
     def keep(self, account: "Account") -> None:
-        self.credentials.put(account.url, dataclasses.asdict(account))
+        self.credentials.put(account.url, asdict(account))
 
     def embedded_account(self, url: str) -> tuple["Account", bool]:
         """The account at the built-in server, and whether it was made just now."""
         with places.locked(self.places.state / "embedded.lock"):
             saved = self.credentials.get(EMBEDDED)
             if saved is not None and self._known(saved):
-                return dataclasses.replace(_account(saved), url=url), False
+                return replace(_account(saved), url=url), False
             account = self._new_embedded_account(url)
-            self.credentials.put(EMBEDDED, dataclasses.asdict(account))
+            self.credentials.put(EMBEDDED, asdict(account))
             return account, True
 
     def _known(self, saved: dict[str, Any]) -> bool:
@@ -161,9 +162,8 @@ class Installation:
 def _account(saved: dict[str, Any]) -> "Account":
     from ssyncd.network.login import Account
 
-    fields = {field.name for field in dataclasses.fields(Account)}
     try:
-        return Account(**{key: value for key, value in saved.items() if key in fields})
+        return Account(**{key: value for key, value in saved.items() if key in Account.__struct_fields__})
     except TypeError as error:
         raise SignInError(f"{saved.get('url')}: the saved account is incomplete: sign in again") from error
 

@@ -6,16 +6,16 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ssyncd.errors import SsyncdError
 
 APP = "ssyncd"
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """`config`: the settings file. `state`: what is remembered between runs. `data`: the server's default data directory.
     `runtime`: the control sockets of running daemons."""
 

@@ -7,8 +7,9 @@ import logging
 import math
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ssyncd.status import FolderStatus, Phase
 from ssyncd.wording import many, shown, size
@@ -62,8 +63,7 @@ def sentence(status: FolderStatus) -> str:
     return f"{status.name}: {status.phase}" + (f", {rest}" if rest else "")
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(Struct):
     """What the log has of a folder: the news and when; and since when it is busy, None if it is not."""
 
     news: tuple[Phase, str] | None = None
@@ -104,8 +104,7 @@ class LogLines:
         return True
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(Struct):
     """One stretch of work of a folder: from when, the most that was pending, its bar once it is long."""
 
     since: float

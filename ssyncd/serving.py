@@ -11,9 +11,11 @@ import json
 import os
 import select
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ssyncd import places
 from ssyncd.errors import BusyError, SsyncdError
@@ -22,8 +24,7 @@ _HEALTH_SECONDS = 5.0
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(Struct, frozen=True):
     """A server on this machine; `url` as one reaches it from here."""
 
     url: str

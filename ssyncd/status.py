@@ -1,8 +1,9 @@
 """What a daemon tells about itself: one value, shown as text or JSON."""
 
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, convert, to_builtins
 
 
 class Phase(StrEnum):
@@ -16,16 +17,14 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """One path that is not in sync, and why; healed ones vanish by themselves."""
 
     path: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A plan that waits for the user's word: `reason`, how many entries it would delete, and where ("here" or "everywhere")."""
 
     reason: str
@@ -33,8 +32,7 @@ class Hold:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class FolderStatus:
+class FolderStatus(Struct, frozen=True):
     """Counts are entries; speeds are bytes per second over the last few seconds; `times` are seconds since the epoch."""
 
     name: str
@@ -65,28 +63,17 @@ class FolderStatus:
         return self.to_send + self.to_apply
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """All folders of one daemon process."""
 
     pid: int
     version: str
-    folders: tuple[FolderStatus, ...] = field(default=())
+    folders: tuple[FolderStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        value: dict[str, Any] = to_builtins(self)
+        return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Status":
-        folders = tuple(
-            FolderStatus(
-                **{
-                    **folder,
-                    "phase": Phase(folder["phase"]),
-                    "holds": tuple(Hold(**hold) for hold in folder["holds"]),
-                    "troubles": tuple(Trouble(**trouble) for trouble in folder["troubles"]),
-                }
-            )
-            for folder in value["folders"]
-        )
-        return cls(value["pid"], value["version"], folders)
+    def from_json(cls, value: Any) -> "Status":
+        return convert(value, cls)

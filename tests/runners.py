@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from ssyncd.errors import SsyncdError
 from ssyncd.status import FolderStatus, Phase

@@ -1,6 +1,5 @@
 """The real server, as a child process on loopback."""
 
-import dataclasses
 import os
 import select
 import signal
@@ -10,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd import places, serving
 from ssyncd.embedded import EmbeddedServer, Housing
@@ -215,7 +215,7 @@ def test_a_server_run_by_hand_on_the_same_data_is_used(housing, keeper):
 
 def test_it_reads_the_settings_file_that_its_keeper_has(housing, keeper, tmp_path):
     (tmp_path / "my.toml").write_text("[serve]\nversion_max = 0")
-    server, _ = keeper(dataclasses.replace(housing, config=tmp_path / "my.toml"))
+    server, _ = keeper(replace(housing, config=tmp_path / "my.toml"))
     with pytest.raises(SsyncdError, match=r"my\.toml: serve\.version_max: must be from 1"):
         server.start()
 

@@ -1,7 +1,7 @@
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.config import FolderConfig
 from ssyncd.errors import ConfigError, RootError, SignInError, UsageError
@@ -43,7 +43,7 @@ def test_a_saved_account_that_lacks_something_asks_for_a_new_sign_in(installatio
 
 
 def test_the_websocket_is_where_the_settings_say_else_where_it_was_at_the_sign_in(installation):
-    installation.keep(dataclasses.replace(ANNA, websocket_url="wss://old.example"))
+    installation.keep(replace(ANNA, websocket_url="wss://old.example"))
     assert installation.account(ANNA.url).socket == "wss://old.example"
     configure(installation, '[server]\nwebsocket_url = "wss://new.example"')
     installation.reload()
@@ -90,16 +90,16 @@ def test_what_is_known_of_one_account_is_not_mixed_with_another(installation, tm
         return installation.wanted(of, account, embedded).settings.state
 
     others = [
-        state(dataclasses.replace(ANNA, url="https://other.example")),
-        state(dataclasses.replace(ANNA, user_id="u2")),
+        state(replace(ANNA, url="https://other.example")),
+        state(replace(ANNA, user_id="u2")),
         state(of=FolderConfig(tmp_path / "Sync", "Other")),
         state(of=FolderConfig(tmp_path / "Sync2", "Sync")),
         state(embedded=True),
     ]
     assert len({state(), *others}) == 6
-    assert state() == state(dataclasses.replace(ANNA, token="new", user="renamed"))
+    assert state() == state(replace(ANNA, token="new", user="renamed"))
     # The built-in server may move to another port.
-    assert state(embedded=True) == state(dataclasses.replace(ANNA, url="http://127.0.0.1:1"), embedded=True)
+    assert state(embedded=True) == state(replace(ANNA, url="http://127.0.0.1:1"), embedded=True)
 
 
 def test_a_strange_name_makes_a_plain_directory(installation, tmp_path):

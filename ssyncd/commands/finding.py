@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from ssyncd.control import ask, daemons
 from ssyncd.errors import Exit, NetworkError, NotRunningError, UsageError
@@ -13,8 +14,7 @@ from ssyncd.status import FolderStatus, Status
 _GRACE = 30.0  # seconds for an answer, beyond what was asked to be waited
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A folder that a daemon has."""
 
     socket: Path

@@ -3,16 +3,16 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from ssyncd.daemon import Watcher
     from ssyncd.installation import Installation
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """Where everything of this user is, and how much to say."""
 
     installation: "Installation"

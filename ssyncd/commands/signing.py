@@ -1,9 +1,9 @@
 """login, logout, devices: this machine's account at a server."""
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import asdict
 
 from ssyncd.commands import output
 from ssyncd.commands.invocation import Invocation
@@ -73,7 +73,7 @@ def devices(context: click.Context, as_json: bool) -> int:
 
     installation = context.obj.installation
     listed = network.devices(_account(installation, None), installation.config.server.ca_file)
-    rows = [dataclasses.asdict(device) for device in listed]
+    rows = [asdict(device) for device in listed]
     if as_json:
         output.say_json({"devices": rows})
     else:

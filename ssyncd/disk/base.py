@@ -10,8 +10,9 @@ raised (`GoneError` if nothing is there). Nor is a file replaced or removed that
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeGuard
+
+from msgspec import Struct
 
 from ssyncd.errors import DiskError
 
@@ -75,8 +76,7 @@ class Staged(Protocol):
     def discard(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """Something found in `.ssyncd/` after a crash: under the tag (an entry's key) given when it was put there.
 
     `origin` is "staged" (bytes of ours, perhaps not all), "parked" or "aside" (may be a user's: look before it is dropped).
@@ -206,16 +206,14 @@ class Disk(Protocol):
         """Bytes free for us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True):
     """Something happened at a path. `writing`: a program has it open for writing and has not closed it yet."""
 
     path: str
     writing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rescan:
+class Rescan(Struct, frozen=True):
     """Events may have been lost below a path ("" for all); `reason` is for the log."""
 
     path: str

@@ -6,8 +6,9 @@ size and mtime say so too, or for a directory a name inside it; inode numbers ar
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ChangedError, DiskError, GoneError
@@ -28,8 +29,7 @@ WHOLE_SECOND = 1_000_000_000
 """Nanoseconds. A time of whole seconds was set by a program, as tar does, and says little: the file is read to be sure."""
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(Struct):
     """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
     before and after, keys that are ignored from now on, directories that were not where they should be, but nobody said so
     yet: they are to be looked at in a moment; and paths that could not be looked at: once more, later and later."""

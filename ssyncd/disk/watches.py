@@ -12,7 +12,8 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ssyncd.disk import system
 from ssyncd.disk.faults import OWN
@@ -30,8 +31,7 @@ _REASONS = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class Directory:
+class Directory(Struct, eq=False):
     """A watched directory; `parent` is None for the root and for one that is no longer in the tree."""
 
     name: str

@@ -8,7 +8,8 @@ since it was put back is neither, and is kept beside ours.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ssyncd.folder.entries import WHOLE
 from ssyncd.folder.record import Record
@@ -19,8 +20,7 @@ from ssyncd.protocol.ghosts import Ghost, same_data
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubt:
+class _Doubt(Struct, frozen=True):
     ghost: Ghost
     base: Entry
 

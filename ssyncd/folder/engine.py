@@ -7,9 +7,10 @@ a simulation) calls them one after another.
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
 
 from ssyncd.disk.base import Disk
 from ssyncd.errors import (
@@ -60,8 +61,7 @@ MUCH = 100
 """Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """What the engine stands on, all handed in."""
 
     disk: Disk

@@ -1,7 +1,8 @@
 """A folder's status, from what its engine holds; on the control thread."""
 
-from dataclasses import replace
 from itertools import chain, islice
+
+from msgspec.structs import replace
 
 from ssyncd.folder.engine import Engine
 from ssyncd.folder.settings import Direction

@@ -1,8 +1,9 @@
 """What a running folder can be asked. Quick answers are given on the control thread, slow ones on the asking one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ssyncd.content.body import Body, open_inline, parse_content
 from ssyncd.disk.base import Disk
@@ -27,8 +28,7 @@ OnControl = Callable[[Callable[[Engine], Any]], Any]
 """Runs a function on the control thread and returns what it returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What an answer may need besides the engine."""
 
     on_control: OnControl

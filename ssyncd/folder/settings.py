@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
 
 
 class Direction(StrEnum):
@@ -12,8 +13,7 @@ class Direction(StrEnum):
     PULL = "pull"
 
 
-@dataclass(frozen=True, slots=True)
-class FolderSettings:
+class FolderSettings(Struct, frozen=True):
     """`state` is the directory for the state database; `hold_share` and `hold_least`: a plan that deletes more than this share
     of the entries, and at least so many, waits for the user; `ignore`: further lines in gitignore syntax;
     `object_limit`: bytes of JSON in one object, at a server that does not tell."""
@@ -32,8 +32,7 @@ class FolderSettings:
     object_limit: int = 512 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """`monotonic` in seconds, `wall` in nanoseconds since the epoch; handed in, so that a simulation can own the time."""
 
     monotonic: Callable[[], float] = time.monotonic

@@ -5,7 +5,8 @@ happening --take--> channel --> events --> the owner          outgoing() --send-
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ssyncd.errors import ProtocolError, SignInError
 from ssyncd.network.base import Closed, Connection, Happening, Opened
@@ -19,8 +20,7 @@ AGAIN = 5.0
 """Seconds until a connection that was of no use is made anew, and until what a busy server put off is sent again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """Messages to send, and whether to drop the connection after that."""
 
     messages: list[str]

@@ -1,14 +1,15 @@
 """What a program remembers of a bucket: the ghosts, what it sent, and its own edits that the server does not have yet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ssyncd.library.values import Data
 from ssyncd.protocol.ghosts import Ghost, Sent
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """What this program wants an object to be, beyond the ghost.
 
     `base` is what `wanted` was made from: with a `ccid`, the object as it will be once that change, which is in flight, is
@@ -26,8 +27,7 @@ class Edit:
     asked: int = 0
 
 
-@dataclass(slots=True)
-class Writes:
+class Writes(Struct):
     """What changed since it was stored last; None removes."""
 
     meta: dict[str, str] = field(default_factory=dict)
@@ -39,8 +39,7 @@ class Writes:
         return any((self.meta, self.ghosts, self.sent, self.edits))
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(Struct):
     """What a state file holds."""
 
     meta: dict[str, str] = field(default_factory=dict)

@@ -5,9 +5,11 @@ Three layers for an object: the ghost, the ghost with our change that is in flig
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ssyncd.errors import ProtocolError
 from ssyncd.library.memory import Edit, Memory
@@ -27,8 +29,7 @@ _QUESTIONS = 3
 _FINAL = frozenset({400, 401, 413})
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One state received. `data` is the object as it is here now, with our edits that were not sent yet on top; None: deleted.
     `before` is what it was here until then. `version` is the server's. `mine`: it is the answer to our own change.
     """
@@ -40,8 +41,7 @@ class Change:
     mine: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """A change of ours that the server does not take, by Simperium's codes: 400 bad, 401 not allowed, 413 too large, ..."""
 
     key: str

@@ -5,24 +5,22 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+
+class Opened(Struct, frozen=True):
     """A new connection stands; nothing of an older one comes after this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """Messages in the order they came."""
 
     messages: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """The connection is gone; another try follows by itself after `retry_in` seconds."""
 
     reason: str

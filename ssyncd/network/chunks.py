@@ -8,12 +8,12 @@ import secrets
 import threading
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from msgspec import Struct
 from pybase64 import b64decode, b64encode
 
 from ssyncd.content.chunks import ID_SIZE, MAX_CHUNK, chunk_id
@@ -226,8 +226,7 @@ class ObjectChunks:
             mark = next_mark
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How often to try and how long to wait, in seconds: doubling from `first` to `longest`, each by a random share."""
 
     tries: int = 5

@@ -11,7 +11,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import websocket
+from msgspec import Struct
 
 from ssyncd.errors import NetworkError
 
@@ -27,8 +27,7 @@ _MAX_ANSWER = 256 * 1024
 _MAX_RETRY_AFTER = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """Whose certificate is accepted: the system's authorities, those in a PEM file, or just the one with this SHA-256 (hex)."""
 
     ca_file: Path | None = None

@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
 
 from ssyncd.errors import RefusedError, RemoteError, SignInError, UsageError
 from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, refuse
@@ -28,8 +29,7 @@ _BUCKET_SAFE = "-._"
 _BUCKET_LENGTH = 57
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """Which application to sign in to, and whom to trust: `ca_file` instead of the system's authorities.
 
     `auth_url` is what `/1/APP/authorize/` is below, `websocket_url` the whole URL of the socket; "": below the server's URL.
@@ -42,8 +42,10 @@ class Service:
     websocket_url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+DEFAULT_SERVICE = Service()
+
+
+class Account(Struct, frozen=True):
     """A user at a server, and the token that stands for both. Every field is kept between runs.
 
     `websocket_url` as in `Service`.
@@ -67,8 +69,7 @@ class Account:
         return is_exposed(self.url) or is_exposed(self.socket)
 
 
-@dataclass(frozen=True, slots=True)
-class Extensions:
+class Extensions(Struct, frozen=True):
     """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
     of the objects that are not there any more. `packed`: it can have messages packed, and is so far that this is worth it."""
 
@@ -84,8 +85,7 @@ class Extensions:
     removed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """A token by the name it was given; times as the server writes them."""
 
     name: str
@@ -94,7 +94,7 @@ class Device:
     current: bool
 
 
-def sign_in(url: str, user: str, password: str, device: str, service: Service = Service()) -> Account:
+def sign_in(url: str, user: str, password: str, device: str, service: Service = DEFAULT_SERVICE) -> Account:
     """A new token. SignInError, NetworkError, RemoteError (no Simperium server there), UsageError (no URL)."""
     url = checked_url(url)
     if service.websocket_url and not valid_websocket_url(service.websocket_url):

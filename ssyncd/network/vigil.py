@@ -1,10 +1,9 @@
 """When a heartbeat is due on a connection, and when its peer counts as gone. No clock of its own: every time is handed in."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """Seconds, and one size in bytes.
 
     A heartbeat goes out after `beat` without a word from either side, and `probe` after a word of ours that nothing has come

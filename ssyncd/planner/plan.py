@@ -1,70 +1,61 @@
 """What a plan is made of: steps on this disk, changes to send, and what is agreed already. All of it values."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from ssyncd.planner.tree import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Rekey:
+class Rekey(Struct, frozen=True):
     """The local entry `old` is the one that the server knows as `new`; nothing changes on disk."""
 
     old: str
     new: str
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
+class Make(Struct, frozen=True):
     """Create a file, directory or link that is not on this disk."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(Struct, frozen=True):
     """Give a local file new content or a link new text: `entry` is the local entry with what it shall hold."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """Both sides changed the content: keep ours as `copy` in the same directory, then put `entry` in its place."""
 
     entry: Entry
     copy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     key: str
     parent: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Park:
+class Park(Struct, frozen=True):
     """Move aside for a moment: a cycle of renames needs one place more than there is."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetExec:
+class SetExec(Struct, frozen=True):
     key: str
     exec: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     key: str
 
 
 Step = Rekey | Make | Replace | Conflict | Move | Park | SetExec | Remove
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Make the server's entry equal to `entry` (all of it where the server has none). `repair`: mends the structure after
     somebody else's change, who should be given time to do it first."""
 
@@ -72,14 +63,12 @@ class Send:
     repair: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SendDelete:
+class SendDelete(Struct, frozen=True):
     key: str
     repair: bool = False
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """`steps` in an order that works; `sends` parents first, deletions children first; `agreed` keys where both sides are
     equal and the base is to say so; `waiting` keys that cannot be decided or done yet, each with the reason: to be touched
     again when anything has changed. A plan with a Rekey holds nothing else: all that was touched is to be planned again.

@@ -6,7 +6,8 @@ knows the same shows the same.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ssyncd.planner.names import OURS, conflict_name
 from ssyncd.planner.reconcile import GONE, Merged, merge
@@ -18,16 +19,14 @@ UNSENT = 1 << 62
 UNREAD_INSIDE = "something in it is not read yet"
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """When an entry got its place: `order` counts up with the server's order; `mine`: our own change did it."""
 
     order: int
     mine: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Trees:
+class Trees(Struct, frozen=True):
     """What a plan is made from. `placed` of a key in the remote tree; `tomb`: the last known entry of a deleted key."""
 
     base: Tree

@@ -1,8 +1,9 @@
 """Changes as values, and how they are written in a `c` message (section 4 of the notes)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.fields import (
@@ -22,8 +23,7 @@ REMOVE = "-"
 EMPTY = "EMPTY"
 
 
-@dataclass(frozen=True, slots=True)
-class ClientChange:
+class ClientChange(Struct, frozen=True):
     """A change as a client sends it. `source` is the version it was made from, None for none.
 
     `diff` None in a modification means that `whole`, the whole object meant, stands alone.
@@ -54,8 +54,7 @@ class ClientChange:
         return encoded_json(change)
 
 
-@dataclass(frozen=True, slots=True)
-class BadChange:
+class BadChange(Struct, frozen=True):
     """A client's change that is malformed but says what it is about, so that it can be answered with an error."""
 
     key: str
@@ -81,8 +80,7 @@ class ServerChange(NamedTuple):
     cv: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeError:
+class ChangeError(Struct, frozen=True):
     """A refusal of a client's change, told to its author only. Codes: section 4 of the notes (400 to 503)."""
 
     client: str
@@ -113,8 +111,7 @@ def changes_message(channel: int, encoded: Sequence[str]) -> str:
     return f"{channel}:c:[{','.join(encoded)}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What a server says in one `c`, oldest first."""
 
     changes: tuple[ServerChange | ChangeError, ...]

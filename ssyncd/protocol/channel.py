@@ -8,9 +8,10 @@ Numbers in headings are those of the client's conformance list in the protocol n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
+
+from msgspec import Struct, field
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.events import CaughtUp, Event, Indexed, Reset, VersionArrived
@@ -57,8 +58,7 @@ class State(Enum):
     LIVE = auto()
 
 
-@dataclass(slots=True)
-class _Listing:
+class _Listing(Struct):
     """An index on its way: the keys it named, the cv to go on from, and the changes that came meanwhile."""
 
     lean: bool = False

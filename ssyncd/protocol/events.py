@@ -1,7 +1,8 @@
 """What a channel tells its owner, in order; `Authorized`, `Denied` and `Notice` are the messages themselves."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from ssyncd.protocol.ghosts import Ghost, Sent
 from ssyncd.protocol.messages import Authorized, Denied, Notice
@@ -20,42 +21,36 @@ class Updated(NamedTuple):
     cv: str
 
 
-@dataclass(frozen=True, slots=True)
-class Indexed:
+class Indexed(Struct, frozen=True):
     """An index is complete: every live object was told, what was not listed is a tombstone, the cursor is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaughtUp:
+class CaughtUp(Struct, frozen=True):
     """Everything up to about now was told; from here on changes come live, and there may be room to submit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """Our change is over without a version of its own to tell: 412 it had no effect, 409 it is in the store already."""
 
     sent: Sent
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Our change is over, refused with this code; its key is free. Plan anew from the ghost, not at once for 5xx."""
 
     sent: Sent
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delayed:
+class Delayed(Struct, frozen=True):
     """The server was too busy for our change (503) or failed (5xx). It stays in flight; `Channel.retry` sends it again."""
 
     sent: Sent
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(Struct, frozen=True):
     """Sent before the connection broke, not in what came since, payload not kept: its key is free, plan anew.
 
     Should it have arrived all the same, its acknowledgement will still be known as ours (`Updated.mine`).
@@ -64,8 +59,7 @@ class Unanswered:
     sent: Sent
 
 
-@dataclass(frozen=True, slots=True)
-class VersionArrived:
+class VersionArrived(Struct, frozen=True):
     """The answer to `ask_version`; `data` None: the server does not have that version."""
 
     key: str
@@ -73,8 +67,7 @@ class VersionArrived:
     data: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(Struct, frozen=True):
     """The server's log does not reach back to our cursor, or contradicts our ghosts: a new index follows."""
 
 

@@ -1,8 +1,9 @@
 """What we sent: the ledger by which the server's broadcast of our own change is an acknowledgement and not an update."""
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ssyncd.errors import ApplyError
 from ssyncd.protocol import jsondiff

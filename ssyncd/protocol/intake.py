@@ -1,7 +1,8 @@
 """What comes in for the ghosts of a bucket: each version once, in order, and a cursor that never runs ahead of them."""
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ssyncd.protocol.events import Event, Updated
 from ssyncd.protocol.flight import Flight
@@ -9,8 +10,7 @@ from ssyncd.protocol.ghosts import Ghost, GhostStore, advance, same_data
 from ssyncd.protocol.messages import MODIFY, REMOVE, IndexEntry, ServerChange, VersionAnswer, VersionRequest
 
 
-@dataclass(slots=True)
-class _Hold:
+class _Hold(Struct):
     """A key that waits for the version `change` leads to, with the changes that came for it since."""
 
     change: ServerChange

@@ -11,8 +11,9 @@ numbers in comments are those of the protocol notes (Simperium/simperium-protoco
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.changes import (
@@ -86,8 +87,7 @@ __all__ = [
 # Frames
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One message, cut at its colons: `[channel:]command[:argument]`."""
 
     channel: int | None
@@ -111,8 +111,7 @@ def parse_frame(text: str) -> Frame:
 # Opening a channel: init, auth
 
 
-@dataclass(frozen=True, slots=True)
-class Init:
+class Init(Struct, frozen=True):
     """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`,
     `Notice` and `content.packed`."""
 
@@ -171,8 +170,7 @@ class Init:
         return self.api in ("", "1", "1.0")
 
 
-@dataclass(frozen=True, slots=True)
-class Authorized:
+class Authorized(Struct, frozen=True):
     """A good `init`; `user` is the account's name."""
 
     user: str
@@ -182,8 +180,7 @@ class Authorized:
         return f"{channel}:auth:{f'user {self.user}' if _is_json(self.user) else self.user}"
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(Struct, frozen=True):
     """A bad `init`, or a token revoked later. 400 malformed, 401 invalid for good, 500 anything else."""
 
     code: int
@@ -216,8 +213,7 @@ def _is_json(text: str) -> bool:
 # The index
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRequest:
+class IndexRequest(Struct, frozen=True):
     """`i:DATA:MARK:OFFSET:LIMIT`; `offset` is unused by all, `limit` None leaves it to the server; `lean` data: see `lean`."""
 
     data: bool = False
@@ -237,8 +233,7 @@ class IndexRequest:
         return cls(data in ("1", "lean"), mark, (int(limit) or None) if digits else None, offset, data == "lean")
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(Struct, frozen=True):
     """One live object; `data` only where the request asked for it."""
 
     key: str
@@ -246,8 +241,7 @@ class IndexEntry:
     data: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IndexPage:
+class IndexPage(Struct, frozen=True):
     """`current` is the cv to go on from ("" if the server gives none); `mark` is None on the last page."""
 
     entries: tuple[IndexEntry, ...]
@@ -292,8 +286,7 @@ def index_message(channel: int, encoded: Sequence[str], current: str, mark: str 
 # One version of an object
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRequest:
+class VersionRequest(Struct, frozen=True):
     key: str
     version: int
 
@@ -306,8 +299,7 @@ class VersionRequest:
         return cls(key, version)
 
 
-@dataclass(frozen=True, slots=True)
-class VersionAnswer:
+class VersionAnswer(Struct, frozen=True):
     """`data` None: the server does not have that version."""
 
     key: str
@@ -339,8 +331,7 @@ def _parse_version_name(argument: str) -> tuple[str, int]:
 # The log
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(Struct, frozen=True):
     """Asks for all changes after a cv; "" or "0" for all there ever were."""
 
     cv: str
@@ -349,16 +340,14 @@ class Since:
         return f"{channel}:cv:{self.cv}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownCv:
+class UnknownCv(Struct, frozen=True):
     """The server does not know the cv (any more): index again."""
 
     def text(self, channel: int) -> str:
         return f"{channel}:cv:?"
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True):
     """`h:N`, answered by `h:N+1`; the only pair without a channel."""
 
     count: int
@@ -367,8 +356,7 @@ class Heartbeat:
         return f"h:{self.count}"
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """Server to client: the level of logging wanted; client to server: lines of a log. Without a channel."""
 
     argument: str
@@ -386,13 +374,11 @@ class Log:
         return f"log:{self.argument}"
 
 
-@dataclass(frozen=True, slots=True)
-class StateRequest:
+class StateRequest(Struct, frozen=True):
     """`index`: the server asks for a dump of the client's state, for debugging."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateDump:
+class StateDump(Struct, frozen=True):
     """What a client answers to that: its cv, keys and versions of objects, its changes without an answer (key, ccid and source
     version), and anything more."""
 
@@ -411,8 +397,7 @@ class StateDump:
 # What is to come
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """`notice:{"id":KEY,"d":{...}}`: an object as it will be, soon. An extension to Simperium, for clients that say `notices` in
     their `init`: the server hands it on to the others that are connected to the bucket now, and keeps nothing."""
 

@@ -16,7 +16,7 @@ MOST_DUMPS = 10
 """Answers on one connection: a request of a few bytes must not be a way to fill the memory of whoever answers."""
 
 # What is of interest also at the lower level of logging.
-_NEWS = {
+_NEWS: dict[type[Event], str] = {
     CaughtUp: "has caught up",
     Indexed: "has a complete index",
     Reset: "indexes anew",

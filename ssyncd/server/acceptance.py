@@ -7,8 +7,9 @@ accept(change, object, limit) -> Accepted | code
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.changes import REMOVE, ClientChange
@@ -26,8 +27,7 @@ TOO_LARGE = 413
 DOES_NOT_APPLY = 440
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(Struct, frozen=True):
     """What the server has under a key: `version` 0 if it never was, not `live` if it is removed.
 
     `data_of` gives the data of a version, or None if it is not held; it is only asked when it matters.
@@ -41,8 +41,7 @@ class Object:
 NOTHING = Object(0, False, lambda _version: None)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The version a change makes. `source` and `diff` are what the log says: both None in a creation, `diff` None in a removal.
 
     `data` None: removed. `encoded` is the JSON of the data. `as_sent`: it is the author's diff that made it, and no other.

@@ -6,11 +6,11 @@ import string
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import argon2
+from msgspec import Struct
 
 from ssyncd.errors import SignInError, UsageError
 from ssyncd.server.applications import BUILT_IN, Applications
@@ -31,8 +31,7 @@ class Hasher(Protocol):
     def check_needs_rehash(self, hash: str) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """A token as its user sees it; times are seconds since the epoch."""
 
     name: str

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aiohttp import web
+from msgspec import Struct
 
 from ssyncd.errors import RefusedError
 from ssyncd.protocol.encoding import loads
@@ -62,8 +62,7 @@ def _wanted(request: web.Request) -> "_Wanted":
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """What an admin asks for."""
 
     app: str

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from ssyncd.errors import ContentError, DiskError, NoSpaceError, ProtocolError, RefusedError, StateError, UsageError
 from ssyncd.protocol.encoding import dumps_stored, loads

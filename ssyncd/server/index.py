@@ -1,8 +1,9 @@
 """Pages of an index, as of one position of the log (section 3 of the notes, `i`)."""
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from ssyncd.protocol.encoding import dumps_stored, loads
 from ssyncd.protocol.lean import lean
@@ -31,8 +32,7 @@ def read_mark(text: str) -> Mark | None:
     return None if found is None else Mark(int(found[1], 16), found[2])
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """What is asked for."""
 
     bucket: int
@@ -43,8 +43,7 @@ class Page:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PageAnswer:
+class PageAnswer(Struct, frozen=True):
     """`mark` is None on the last page, and only there."""
 
     listed: list[Listed]

@@ -9,10 +9,10 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from aiohttp import WSMsgType, web
+from msgspec.structs import replace
 
 from ssyncd.content.packed import unpack
 from ssyncd.errors import ContentError, ProtocolError, StateError

@@ -1,13 +1,13 @@
 """What an operator can set, as one value."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 DAY = 24 * 3600
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
+class ServerSettings(Struct, frozen=True):
     """Sizes are bytes, times are seconds. `data` is the directory of the embedded database and chunk store.
 
     `database` and `chunks` are URLs of other stores; None means the embedded ones in `data`. `plain` leaves out every extension,

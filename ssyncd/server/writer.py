@@ -10,8 +10,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ssyncd.errors import SsyncdError, StateError, StateFullError
 from ssyncd.protocol.changes import EMPTY, REMOVE, ClientChange
@@ -33,8 +34,7 @@ PRUNE_STEP = 500
 Outcome = Sequence[Entry] | int
 
 
-@dataclass(slots=True)
-class Submission:
+class Submission(Struct):
     """A client's change on its way. `echo`: a removal that only repeats one the client was told of, to be answered 412.
 
     `done` is called by whoever gets the group's outcome, on the event loop.
@@ -47,16 +47,14 @@ class Submission:
     echo: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """What one transaction did, oldest first."""
 
     entries: list[Entry]
     outcomes: list[tuple[Submission, Outcome]]
 
 
-@dataclass(frozen=True, slots=True)
-class Prune:
+class Prune(Struct, frozen=True):
     """A chore: forget what is older than `before`, in steps, as long as nothing else is to do."""
 
     before: int

@@ -1,8 +1,9 @@
 """The rows of the state database, as values and as columns."""
 
 import sys
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from ssyncd.disk.base import Stat
 from ssyncd.planner.tree import Content, Entry, Kind
@@ -51,8 +52,7 @@ class OvertakenRow(NamedTuple):
     entry: Entry
 
 
-@dataclass(slots=True)
-class Writes:
+class Writes(Struct):
     """What one transaction writes; None removes."""
 
     meta: dict[str, str | None] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """What the transfers are asked to do, and what comes of it: values."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from ssyncd.content.body import Body
 from ssyncd.content.chunks import Row
@@ -11,8 +12,7 @@ from ssyncd.errors import SsyncdError
 from ssyncd.planner.tree import Content
 
 
-@dataclass(frozen=True, slots=True)
-class ReadJob:
+class ReadJob(Struct, frozen=True):
     """Find out what the file at `path` holds, while it is still the one that `stat` tells of."""
 
     key: str
@@ -20,8 +20,7 @@ class ReadJob:
     stat: Stat
 
 
-@dataclass(frozen=True, slots=True)
-class ReadDone:
+class ReadDone(Struct, frozen=True):
     """What the file holds; before and after reading it was the one of `stat`."""
 
     key: str
@@ -31,8 +30,7 @@ class ReadDone:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class UploadJob:
+class UploadJob(Struct, frozen=True):
     """Bring the chunks the server misses there; `content` and `body` as read, a body with `data` needs nothing.
 
     With `check` the server's chunks are read to find out, and those that were spoiled are sent again too.
@@ -46,16 +44,14 @@ class UploadJob:
     check: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(Struct, frozen=True):
     """The server has every chunk, durably; `sent` plain bytes of them were new to it."""
 
     job: UploadJob
     sent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A file of the folder that may hold chunks somebody needs. Without its rows it is cut anew, which takes longer."""
 
     path: str
@@ -63,8 +59,7 @@ class Source:
     rows: tuple[Row, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FetchJob:
+class FetchJob(Struct, frozen=True):
     """Put the bytes of `content` together in a staged file under the tag `key`.
 
     `ahead`: its chunks may still be on their way to the server, and are waited for, on a thread of its own.
@@ -77,8 +72,7 @@ class FetchJob:
     ahead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """`staged` is closed and holds just the bytes of the content, which are these chunks; it now belongs to whoever receives
     this."""
 
@@ -90,8 +84,7 @@ class Fetched:
 Job = ReadJob | UploadJob | FetchJob
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailed:
+class JobFailed(Struct, frozen=True):
     """`error`: NetworkError is worth another try; ChangedError or GoneError mean that the disk is to be looked at again."""
 
     job: Job

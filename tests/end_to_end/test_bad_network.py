@@ -5,9 +5,9 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.status import Phase
 from tests.end_to_end.conftest import Site

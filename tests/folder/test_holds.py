@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.folder.holds import CALM, EVERYWHERE, GATHER, HERE, LONGEST, Holds
 from ssyncd.folder.record import Record

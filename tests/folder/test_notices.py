@@ -2,10 +2,10 @@
 shows."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.content.body import inline
 from ssyncd.content.chunks import MIB

@@ -1,6 +1,6 @@
 """Who asks for a content, and who is asked; the rest of it is in tests/simulation/test_hardships.py."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ssyncd.folder.settings import Direction
 from tests.simulation.operations import LARGE

@@ -1,10 +1,10 @@
-import dataclasses
 import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, UsageError
 from ssyncd.network.login import (
@@ -174,11 +174,11 @@ def test_a_server_without_devices_is_not_asked_for_them(question, reply):
 def test_signing_in_and_the_socket_can_be_elsewhere(tmp_path):
     service = Service("app id", "key", auth_url="", websocket_url="wss://live.example/x")
     with fake_server(lambda _: as_json(GOOD)) as there:
-        service = dataclasses.replace(service, auth_url=f"{there.url}/below/")
+        service = replace(service, auth_url=f"{there.url}/below/")
         account = sign_in("https://api.example/", "anna", "milk", "laptop", service)
         assert [request.path for request in there.requests] == ["/below/1/app%20id/authorize/"]
     assert (account.url, account.socket) == ("https://api.example", "wss://live.example/x")
-    assert dataclasses.replace(account, websocket_url="").socket == "wss://api.example/sock/1/app%20id/websocket"
+    assert replace(account, websocket_url="").socket == "wss://api.example/sock/1/app%20id/websocket"
 
 
 @pytest.mark.parametrize("url", ["https://live.example", "wss://", "live.example", "ws://h:port/", "ws://[::1"])

@@ -1,8 +1,7 @@
 """What a lean channel makes of acknowledgements without a diff, and how it asks for an index."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.protocol.channel import Channel
 from ssyncd.protocol.ghosts import Ghost

@@ -1,8 +1,7 @@
 """What a channel says of objects to come, and hears of them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.channel import Channel

@@ -1,7 +1,7 @@
 import errno
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.content.body import Body, chunked, pack_rows
 from ssyncd.content.chunks import MIB, Row, hash_bytes

@@ -1,8 +1,8 @@
 import threading
 from collections import deque
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.content.chunks import MIB
 from ssyncd.disk.memory import MemoryDisk

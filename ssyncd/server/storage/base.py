@@ -9,10 +9,10 @@ the first change. A position is never given twice on one database, but a crash o
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import orjson
+from msgspec import Struct
 
 
 class Row(NamedTuple):
@@ -180,8 +180,7 @@ class App(NamedTuple):
     api_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """Of one application. `id` is 32 hex digits and survives a change of name."""
 
     id: str
@@ -190,8 +189,7 @@ class User:
     password_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """An access token without its secret. Times are seconds since the epoch; `admin` may read all users of its app."""
 
     digest: bytes

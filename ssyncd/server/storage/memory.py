@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ssyncd.server.storage.base import (
     NOBODY,
