@@ -123,16 +123,18 @@ def discover(
     `object_limit` (bytes) is believed. NetworkError; RemoteError for no such server."""
     with _server(url, "", ca_file) as server:
         ask = partial(server.ask, "GET", f"/1/{part(app)}/")
-        answer = ask()
-        plain = Extensions(object_limit=object_limit)
-        if 400 <= answer.status < 500:
-            return plain
-        value = _object(url, answer)
-        limits = value.get("limits")
-        if not isinstance(limits, Mapping) or not str(value.get("server", "")).startswith("ssyncd/"):
-            return plain
-        near = value.get("packed") == 1 and _is_near(ask, now)
-    return _extensions(value, limits, near)
+        told = _told(url, ask())
+        near = told.get("packed") == 1 and _is_near(ask, now)
+    return _extensions(told, near) if told else Extensions(object_limit=object_limit)
+
+
+def _told(url: str, answer: Answer) -> Mapping[str, Any]:
+    """What a server of ours says of itself, with `limits`; empty from any other. RemoteError."""
+    if 400 <= answer.status < 500:
+        return {}
+    value = _object(url, answer)
+    ours = isinstance(value.get("limits"), Mapping) and str(value.get("server", "")).startswith("ssyncd/")
+    return value if ours else {}
 
 
 def _is_near(ask: Callable[[], Answer], now: Callable[[], float]) -> bool:
@@ -142,7 +144,8 @@ def _is_near(ask: Callable[[], Answer], now: Callable[[], float]) -> bool:
     return now() - began < NEAR
 
 
-def _extensions(value: Mapping[str, Any], limits: Mapping[str, Any], near: bool) -> Extensions:
+def _extensions(value: Mapping[str, Any], near: bool) -> Extensions:
+    limits = value["limits"]
     return Extensions(
         chunks=value.get("chunks") == 1,
         object_limit=_limit(limits, "object", OBJECT_LIMIT),
@@ -198,7 +201,9 @@ def logout(account: Account, ca_file: Path | None = None) -> bool:
 
 
 def _check_devices(account: Account, ca_file: Path | None) -> None:
-    if not discover(account.url, account.app, ca_file).devices:
+    with _server(account.url, "", ca_file) as server:
+        told = _told(account.url, server.ask("GET", f"/1/{part(account.app)}/"))
+    if told.get("devices") != 1:
         raise RefusedError(f"{account.url}: this server lists and ends no access tokens", 404)
 
 

@@ -155,11 +155,11 @@ def test_a_web_page_is_no_server(reply):
 
 @pytest.mark.parametrize("reply", [as_json({}), as_json([5])])
 def test_an_odd_list_of_devices_is_refused(reply):
-    offers = as_json({"server": "ssyncd/9", "devices": 1, "limits": {}})
+    offers = as_json({"server": "ssyncd/9", "devices": 1, "packed": 1, "limits": {}})
     with fake_server(lambda request: reply if "devices" in request.path else offers) as server:
         with pytest.raises(RemoteError, match="list of devices"):
             devices(Account(server.url, "ssyncd", "anna", "", "t"))
-        assert server.requests[-1].path == "/1/ssyncd/devices/"
+        assert [request.path for request in server.requests] == ["/1/ssyncd/", "/1/ssyncd/devices/"]
 
 
 @pytest.mark.parametrize("question", [devices, logout, lambda account: revoke(account, "laptop")])
