@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,19 +70,23 @@ class Child:
 
 
 class Nursery:
-    """The process that forks."""
+    """The process that forks. `library`: loaded into it before all others."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path | None = None) -> None:
         command = [sys.executable, "-P", "-m", "tests.end_to_end.forking"]
-        environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        if library is not None:
+            environment["LD_PRELOAD"] = str(library)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._lock = threading.Lock()  # an order and its answer belong together
 
     def order(self, what: dict[str, object]) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(what).encode() + b"\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        with self._lock:
+            self._process.stdin.write(json.dumps(what).encode() + b"\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
 
     def launch(self, place: "Forked", *arguments: str) -> tuple[Running, Path]:
         """As `Place.launch`; what fails is told in the file."""
@@ -115,10 +120,11 @@ class Nursery:
 
 
 class Forked(Place):
-    """A mix-in: a place whose processes are forked. The next one has `fault` in it, those after it none. What happens in the
-    directory `recorded` is written to the file `record`; `careless`: a function of that module, called first."""
+    """A mix-in: a place whose processes are forked, if there is a nursery. The next one has `fault` in it, those after it none.
+    What happens in the directory `recorded` is written to the file `record`; `careless`: a function of that module, called
+    first."""
 
-    nursery: Nursery
+    nursery: Nursery | None
     fault: Fault | None = None
     recorded: Path | None = None
     record: Path | None = None
@@ -126,6 +132,8 @@ class Forked(Place):
     reports: tuple[Path, ...] = ()
 
     def launch(self, *arguments: str) -> Running:
+        if self.nursery is None:
+            return super().launch(*arguments)
         running, report = self.nursery.launch(self, *arguments)
         if self.fault is not None:
             self.reports = (*self.reports, report)
@@ -140,15 +148,17 @@ class Forked(Place):
 
 
 class ForkedMachine(Forked, Machine):
-    def __init__(self, home: Path, nursery: Nursery, bucket: str, settings: str) -> None:
+    def __init__(self, home: Path, nursery: Nursery | None, bucket: str, settings: str) -> None:
         self.nursery = nursery
         super().__init__(home, home.name, bucket, settings)
 
 
 class ForkedServer(Forked, Server):
-    def __init__(self, home: Path, nursery: Nursery, plain: bool = False) -> None:
+    def __init__(
+        self, home: Path, nursery: Nursery | None, plain: bool = False, app: str = "ssyncd", settings: str = ""
+    ) -> None:
         self.nursery = nursery
-        super().__init__(home, plain)
+        super().__init__(home, plain, app, settings)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Places for a module's servers and machines; what runs is ended by its id, and every log is shown with a failure."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.children import ForkedMachine, ForkedServer, Nursery
 from tests.end_to_end.machine import Machine, Place, Server, agree, start
 
 # Of the tests against a plain server, those that are not left to the slow part.
@@ -21,9 +23,16 @@ WHATEVER_THE_SERVER = {
 class Site:
     """One server (started when first asked for) and the machines of a test."""
 
-    def __init__(self, directory: Path, server: Callable[[], Server] | None = None, plain: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        server: Callable[[], Server] | None = None,
+        plain: bool = False,
+        nursery: Nursery | None = None,
+    ) -> None:
         self.directory = directory
         self.plain = plain
+        self.nursery = nursery
         self.places: list[Place] = []
         self._server = server
         self._own: Server | None = None
@@ -44,7 +53,7 @@ class Site:
 
     def bare_machine(self, name: str, bucket: str = "", settings: str = "") -> Machine:
         """Nothing is configured but the device's name."""
-        machine = Machine(self.directory / name, name, bucket or self.directory.name, settings)
+        machine = ForkedMachine(self.directory / name, self.nursery, bucket or self.directory.name, settings)
         self.places.append(machine)
         return machine
 
@@ -62,7 +71,7 @@ class Site:
 
     def own_server(self, app: str = "ssyncd", settings: str = "") -> Server:
         """A server for this test alone, with an account, not started."""
-        server = Server(self.directory / "server", self.plain, app, settings)
+        server = ForkedServer(self.directory / "server", self.nursery, self.plain, app, settings)
         server.add_user()
         self.places.append(server)
         self._own = server
@@ -91,13 +100,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("plain", kinds[:1] if name in WHATEVER_THE_SERVER else kinds)
 
 
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Nursery | None]:
+    """Importing all of ssyncd is half of what a daemon does in most tests, so it is done once; elsewhere each is started anew."""
+    if not sys.platform.startswith("linux"):
+        yield None
+        return
+    made = Nursery()
+    yield made
+    made.end()
+
+
 @pytest.fixture(scope="module")
-def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bool], Server]]:
+def module_server(
+    tmp_path_factory: pytest.TempPathFactory, preloaded: Nursery | None
+) -> Iterator[Callable[[bool], Server]]:
     made: dict[bool, Server] = {}
 
     def get(plain: bool) -> Server:
         if plain not in made:
-            server = Server(tmp_path_factory.mktemp("server") / "home", plain)
+            server = ForkedServer(tmp_path_factory.mktemp("server") / "home", preloaded, plain)
             server.add_user()
             server.start()
             made[plain] = server
@@ -110,8 +132,10 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
 
 
 @pytest.fixture
-def site(tmp_path: Path, module_server: Callable[[bool], Server], plain: bool) -> Iterator[Site]:
-    made = Site(tmp_path, lambda: module_server(plain), plain)
+def site(
+    tmp_path: Path, module_server: Callable[[bool], Server], preloaded: Nursery | None, plain: bool
+) -> Iterator[Site]:
+    made = Site(tmp_path, lambda: module_server(plain), plain, preloaded)
     yield made
     wrong = made.end()
     report = made.report()

@@ -10,7 +10,7 @@ import pytest
 from blake3 import blake3
 
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.machine import Machine, agree, start
+from tests.end_to_end.machine import Machine, agree, start, until
 from tests.end_to_end.users import hashes
 
 TRIES = int(os.environ.get("SSYNCD_STOPS", "200"))
@@ -100,10 +100,16 @@ def stopped(machine: Machine, after: float, user: Author, name: str) -> str:
     threading.Event().wait(after)
     process.send_signal(signal.SIGSTOP)
     try:
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        until(lambda: has_stopped(process.pid), "it has stopped")
         return user.work(name)
     finally:
         process.send_signal(signal.SIGCONT)
+
+
+def has_stopped(pid: int) -> bool:
+    """All its threads (proc_pid_stat(5), the field after the name)."""
+    states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state == "T" for state in states)
 
 
 def settle(site: Site, one: Machine, other: Machine, users: tuple[Author, ...], log: list[str]) -> None:
