@@ -1,6 +1,6 @@
 """The `ssyncd` command. Errors become one line and an exit code here; each command is a few lines in `ssyncd.commands`.
 
-Only click is imported before a command runs, so that `ssyncd --help` is quick.
+Of other libraries only click and msgspec are imported before a command runs, so that `ssyncd --help` is quick.
 """
 
 import os

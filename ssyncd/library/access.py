@@ -7,7 +7,7 @@ from typing import Any
 from ssyncd import places, serving
 from ssyncd.credentials import EMBEDDED, Credentials
 from ssyncd.errors import SignInError
-from ssyncd.network.login import APP, Service, sign_in, websocket_url
+from ssyncd.network.login import APP, DEFAULT_SERVICE, Service, sign_in, websocket_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Secrets:
     @classmethod
     def sign_in(cls, url: str, user: str, password: str, device: str, service: Service | None = None) -> "Secrets":
         """A new token for a name and a password. SignInError, NetworkError, RemoteError."""
-        service = service or Service()
+        service = service or DEFAULT_SERVICE
         account = sign_in(url, user, password, device, service)
         return cls(account.url, account.user, account.token, account.app, service.ca_file, account.websocket_url)
 

@@ -1,4 +1,4 @@
-"""Every message of the Simperium protocol as a value: text to frozen dataclass and back, for both sides.
+"""Every message of the Simperium protocol as a value: text to frozen struct and back, for both sides.
 
     text --parse_frame--> Frame --parse_client--> what a client may say    (server's side)
                                 --parse_server--> what a server may say    (client's side)
