@@ -244,12 +244,12 @@ def test_a_long_file_is_dropped_behind_while_it_is_written_and_while_it_is_read_
 ) -> None:
     dropped: list[tuple[int, int]] = []
 
-    def note(_handle: int, offset: int, size: int, advice: int) -> None:
+    def note(handle: int, offset: int, size: int, advice: int) -> None:
         assert advice == os.POSIX_FADV_DONTNEED
         dropped.append((offset, size))
         if refusal is not None:
             raise refusal
-        os.posix_fadvise(_handle, offset, size, advice)
+        os.posix_fadvise(handle, offset, size, advice)
 
     monkeypatch.setattr(system, "_fadvise", note)
     piece = bytes(range(256)) * (20 * 1024)

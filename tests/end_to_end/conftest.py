@@ -13,11 +13,6 @@ from tests.end_to_end.machine import Machine, Place, Server, agree, start
 QUICK_WHEN_PLAIN = {
     "test_two_machines_sign_in_with_the_password_and_sync",
 }
-# Where only the client decides: once is enough, and each takes seconds.
-WHATEVER_THE_SERVER = {
-    "test_a_connection_that_died_unnoticed_is_replaced_in_seconds",
-    "test_however_a_folder_was_emptied_nothing_is_deleted_elsewhere_until_it_is_back",
-}
 
 
 class Site:
@@ -92,12 +87,10 @@ class Site:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that have a site also run against a server that offers no extension."""
+    """Every test that has a site also runs against a server that offers no extension."""
     if "plain" in metafunc.fixturenames:
-        name = metafunc.function.__name__
-        marks = [] if name in QUICK_WHEN_PLAIN else [pytest.mark.slow]
-        kinds = [pytest.param(False, id="ssyncd"), pytest.param(True, marks=marks, id="plain")]
-        metafunc.parametrize("plain", kinds[:1] if name in WHATEVER_THE_SERVER else kinds)
+        marks = [] if metafunc.function.__name__ in QUICK_WHEN_PLAIN else [pytest.mark.slow]
+        metafunc.parametrize("plain", [pytest.param(False, id="ssyncd"), pytest.param(True, marks=marks, id="plain")])
 
 
 @pytest.fixture(scope="session")

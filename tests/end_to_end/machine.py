@@ -1,4 +1,6 @@
-"""Real machines on loopback: each has its own XDG directories, its own folder, and real `python -m ssyncd` processes."""
+"""Real machines on loopback: each has its own XDG directories, its own folder, and real processes.
+
+Commands are run as a user runs them; `children` forks what stays, where there is a nursery, and here it is started anew."""
 
 import os
 import signal

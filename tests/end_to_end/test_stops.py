@@ -108,7 +108,10 @@ def stopped(machine: Machine, after: float, user: Author, name: str) -> str:
 
 def has_stopped(pid: int) -> bool:
     """All its threads (proc_pid_stat(5), the field after the name)."""
-    states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    try:
+        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread has ended since its name was read
+        return False
     return all(state == "T" for state in states)
 
 
