@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
+from ssyncd.content.packed import FORM
 from ssyncd.errors import RefusedError, RemoteError, SignInError, UsageError
 from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, refuse
 
@@ -124,7 +125,7 @@ def discover(
     with _server(url, "", ca_file) as server:
         ask = partial(server.ask, "GET", f"/1/{part(app)}/")
         told = _told(url, ask())
-        near = told.get("packed") == 1 and _is_near(ask, now)
+        near = told.get("packed") == FORM and _is_near(ask, now)
     return _extensions(told, near) if told else Extensions(object_limit=object_limit)
 
 
@@ -155,7 +156,7 @@ def _extensions(value: Mapping[str, Any], near: bool) -> Extensions:
         devices=value.get("devices") == 1,
         lean=value.get("lean") == 1,
         notices=value.get("notices") == 1,
-        packed=value.get("packed") == 1 and not near,
+        packed=value.get("packed") == FORM and not near,
         removed=value.get("removed") == 1,
     )
 

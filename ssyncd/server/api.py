@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from ssyncd import __version__
+from ssyncd.content.packed import FORM
 from ssyncd.errors import RefusedError, StateError
 from ssyncd.server import accounts_api, admin_api, all_api, changes_api, chunks_api, objects_api
 from ssyncd.server.accounts_api import RATES, SignInRates
@@ -58,5 +59,5 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    offers = {"chunks": 1, "devices": 1, "lean": 1, "notices": 1, "packed": 1, "removed": 1}
+    offers = {"chunks": 1, "devices": 1, "lean": 1, "notices": 1, "packed": FORM, "removed": 1}
     return as_json({"app": app.id, "server": f"ssyncd/{__version__}", **offers, "limits": limits})

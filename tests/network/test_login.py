@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ssyncd.content.packed import FORM
 from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, UsageError
 from ssyncd.network.login import (
     Account,
@@ -138,7 +139,7 @@ def test_only_what_a_server_says_it_has_is_used(reply, expected):
 
 @pytest.mark.parametrize(("seconds", "packed"), [(0.001, False), (0.05, True)])
 def test_messages_go_packed_where_the_server_is_not_near(seconds, packed):
-    offer = as_json({"server": "ssyncd/9", "packed": 1, "limits": {}})
+    offer = as_json({"server": "ssyncd/9", "packed": FORM, "limits": {}})
     clock = iter([5.0, 5.0 + seconds])
     extensions, requests = answered(offer, lambda url: discover(url, now=lambda: next(clock)))
     assert extensions.packed is packed
@@ -155,7 +156,7 @@ def test_a_web_page_is_no_server(reply):
 
 @pytest.mark.parametrize("reply", [as_json({}), as_json([5])])
 def test_an_odd_list_of_devices_is_refused(reply):
-    offers = as_json({"server": "ssyncd/9", "devices": 1, "packed": 1, "limits": {}})
+    offers = as_json({"server": "ssyncd/9", "devices": 1, "packed": FORM, "limits": {}})
     with fake_server(lambda request: reply if "devices" in request.path else offers) as server:
         with pytest.raises(RemoteError, match="list of devices"):
             devices(Account(server.url, "ssyncd", "anna", "", "t"))

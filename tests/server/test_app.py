@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 
 from ssyncd import __version__
+from ssyncd.content.packed import FORM
 from ssyncd.errors import BusyError, StateError, UsageError
 from ssyncd.server.accounts import open_accounts
 from ssyncd.server.app import Server, ServerSettings, _note, serve
@@ -48,7 +49,7 @@ def test_what_the_server_offers_can_be_asked_without_a_token(tmp_path: Path) -> 
                 "devices": 1,
                 "lean": 1,
                 "notices": 1,
-                "packed": 1,
+                "packed": FORM,
                 "removed": 1,
                 "limits": {"object": 524288, "chunk": 8388608, "request": 33554432, "window": 1000},
             }

@@ -13,6 +13,12 @@ from tests.server.running import Running, Socket, sets, told
 LONG = "x" * LEAST
 
 
+def of(texts: bytes) -> bytes:
+    """A packed message of these texts."""
+    first = seal(texts)
+    return len(first).to_bytes(4) + first
+
+
 async def packing(server: Running, **fields: object) -> Socket:
     """A client that understands packed messages, live, and greeted."""
     socket = await server.socket()
@@ -58,7 +64,7 @@ def test_what_comes_packed_is_taken_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x01no zstd", seal(b"\0\0\0\x09short"), seal(b"\0\0\0\x01\xff"), seal(b"\0" * 5_000_000)]
+    "data", [b"", b"\0\0\0\x08\x01no zstd", of(b"no end"), of(b"\xff\1"), of(b"x" * 5_000_000), of(b"\x009\0\1")]
 )
 def test_what_cannot_be_unpacked_is_ignored(tmp_path: Path, data: bytes) -> None:
     async def story(server: Running) -> None:
