@@ -35,8 +35,9 @@ class Stat(NamedTuple):
         """Whether this is the same thing with the same bytes, as far as lstat can tell (a rename changes ctime: left out)."""
         return (
             other is not None
-            and (self.kind, self.inode) == (other.kind, other.inode)
-            and (self.kind == "dir" or (self.size, self.mtime) == (other.size, other.mtime))
+            and self.inode == other.inode
+            and self.kind == other.kind
+            and (self.kind == "dir" or (self.size == other.size and self.mtime == other.mtime))
         )
 
 

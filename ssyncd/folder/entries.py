@@ -63,6 +63,24 @@ def to_entry(key: str, data: dict[str, Any]) -> Entry:
     raise ContentError("neither a file nor a directory nor a link")
 
 
+def is_data_of(entry: Entry, data: dict[str, Any]) -> bool:
+    """Whether `to_entry` would make this file of the data, which it takes longer to find out; false of what is no file."""
+    content, facts = entry.content, data.get("content")
+    if content is None or type(facts) is not dict:
+        return False
+    size, mtime = facts.get("size"), facts.get("mtime")
+    return (
+        data.get("name") == entry.name
+        and data.get("parent") == entry.parent
+        and data.get("kind") == Kind.FILE.value
+        and (data.get("exec") is True) == entry.exec
+        and facts.get("hash") == content.hash
+        and facts.get("by") == content.by
+        and (type(size), type(mtime)) == (int, int)
+        and (size, mtime) == (content.size, content.mtime)
+    )
+
+
 @lru_cache(CACHED)
 def is_key(text: str) -> bool:
     return _is_key(text) is not None

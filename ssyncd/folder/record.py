@@ -11,7 +11,7 @@ from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
 from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts
-from ssyncd.folder.entries import is_key, is_plea, to_data, to_entry
+from ssyncd.folder.entries import is_data_of, is_key, is_plea, to_data, to_entry
 from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Trees
 from ssyncd.planner.tree import Entry, Kind, Tree
@@ -141,7 +141,7 @@ class Record:
         self.unusable.pop(key, None)
         if ghost.data is not None:
             try:
-                entry = self._shared(to_entry(key, ghost.data))
+                entry = self._read(key, ghost.data)
             except ContentError as error:
                 self.unusable[key] = str(error)
                 entry, dead = last, last is None or (old is not None and old.dead)
@@ -150,10 +150,10 @@ class Record:
         last = entry or last
         self._set_ghost(RemoteRow(last.key if last else key, ghost.version, dead, placed, mine, last))
 
-    def _shared(self, entry: Entry) -> Entry:
-        """The local one, if it is just the same: mostly the server tells what is here."""
-        local = self.local.get(entry.key)
-        return local if local is not None and local == entry else entry
+    def _read(self, key: str, data: dict[str, Any]) -> Entry:
+        """The local one, if it is just the same: of what we sent, the server tells what is here."""
+        local = self.local.get(key)
+        return local if local is not None and is_data_of(local, data) else to_entry(key, data)
 
     def bury(self, entry: Entry) -> None:
         """An entry that the server had once."""
@@ -210,7 +210,7 @@ class Record:
         """The change that gave the entry its place was ours."""
         row = self.ghosts.get(key)
         if row is not None and not row.mine:
-            self.ghosts[key] = self._writes.remote[key] = row._replace(mine=True)
+            self.ghosts[key] = self._writes.remote[key] = RemoteRow(*row[:4], True, row.entry)
 
     def keys(self) -> Iterable[str]:
         return [*self._at_rest.rows, *(key for key, row in self.ghosts.held.items() if row.version)]
@@ -252,7 +252,7 @@ class Record:
     def looked(self, keys: Iterable[str]) -> None:
         """The local entries or stats of these changed: the fingerprints beside the base rows do too. Of what is gone the last one
         stays: the first look after a restart finds that out by itself."""
-        self._base_touched.update((key, None) for key in keys if key in self.local and key in self.base)
+        self._base_touched.update(dict.fromkeys([key for key in keys if key in self.base and key in self.local]))
 
     # Overtaken contents, chunk lists.
 

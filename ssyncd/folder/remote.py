@@ -34,15 +34,17 @@ class Remote:
         if event.after.data is not None and event.mine is None and after is not None and after.content is not None:
             self._keep_body(event.after.data.get("content"), after.content)
         self._recall(key, before)
+        now = record.remote.get(key)
+        # Made or deleted by us, taken as it was, and still so: nothing is left to plan.
+        over = event.mine is not None and (before is None or after is None) and after is now and self._is_here(key, now)
         if event.mine is not None:
-            self._acknowledged(event.mine, event.before, before, after)
-            now = record.remote.get(key)
+            if before is not None or not over:
+                self._acknowledged(event.mine, event.before, before, after)
             if after is not None and (before is None or before.place != after.place == (now and now.place)):
                 record.place_is_mine(key)
         self._agenda.succeeded(key)
-        now = record.remote.get(key)
-        if event.mine is not None and (before is None or after is None) and after is now and self._is_here(key, now):
-            record.agree(key)  # made or deleted by us, taken as it was, and still so: nothing is left to plan
+        if over:
+            record.agree(key)
             if before is not None:
                 touch_freed(self._agenda, record, key, before)
             return

@@ -205,11 +205,10 @@ class Tree:
     def at(self, parent: str, name: str) -> tuple[str, ...]:
         """The keys of all entries that claim this place."""
         held, rest = self._children.get(parent), self._names.get(parent)
-        found, resting = held.get(name) if held else None, rest.get(name) if rest else None
-        keys = () if resting is None else (resting,)
-        if found is None:
-            return keys
-        return (found, *keys) if isinstance(found, str) else (*found, *keys)
+        found = held.get(name) if held is not None else None
+        keys = () if found is None else (found,) if isinstance(found, str) else tuple(found)
+        resting = rest.get(name) if rest is not None else None
+        return keys if resting is None else (*keys, resting)
 
     def names(self, parent: str) -> Iterator[tuple[str, str]]:
         """Name and key of all entries directly in this directory ("" is the top)."""

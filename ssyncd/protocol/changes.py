@@ -171,4 +171,4 @@ def _ccids(fields: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if not isinstance(ccids, list):
         raise ProtocolError("ccids that are no list")
-    return tuple(ccid for ccid in ccids if isinstance(ccid, str))
+    return tuple([ccid for ccid in ccids if isinstance(ccid, str)])

@@ -73,7 +73,10 @@ class Flight:
 
     def diff(self, ccids: Iterable[str]) -> dict[str, Any] | None:
         """Of one of ours with one of these ccids, what was kept of its diff."""
-        return next((sent.diff for ccid in ccids if (sent := self._by_ccid.get(ccid)) is not None), None)
+        for ccid in ccids:
+            if (sent := self._by_ccid.get(ccid)) is not None:
+                return sent.diff
+        return None
 
     def settle(self, ccids: Iterable[str], events: list[Event]) -> None:
         """Our change came, but its version was in the store before it."""

@@ -97,7 +97,7 @@ def advance(
         return None
     if change.source != source_of(ghost):
         return None
-    if not whole.isdisjoint(diff) and not _replaces(diff, whole):
+    if any(name in diff and not _replaces(diff[name]) for name in whole):
         return None
     try:
         return Ghost(change.version, jsondiff.apply(diff, (ghost.data if ghost else None) or {}))
@@ -105,10 +105,8 @@ def advance(
         return None
 
 
-def _replaces(diff: Mapping[str, Any], whole: frozenset[str]) -> bool:
-    return all(
-        isinstance(diff[name], dict) and diff[name].get("o") in ("+", "-", "r") for name in whole if name in diff
-    )
+def _replaces(operation: Any) -> bool:
+    return isinstance(operation, dict) and operation.get("o") in ("+", "-", "r")
 
 
 def same_data(held: Mapping[str, Any], data: Mapping[str, Any], whole: frozenset[str]) -> bool:
