@@ -64,7 +64,7 @@ class Line:
         if isinstance(happening, Opened):
             self.connected, self.trouble = True, ""
             self._again_at = None
-            self.channel.opened()
+            self.channel.opened(self._connection.far)
         elif isinstance(happening, Closed):
             self.connected = self.live = False
             self.reason = self.trouble = happening.reason

@@ -31,7 +31,12 @@ Happening = Opened | Received | Closed
 
 
 class Connection(Protocol):
-    """One websocket that comes back by itself: reconnects with growing delay, beats its heart when idle, drops a silent peer."""
+    """One websocket that comes back by itself: reconnects with growing delay, beats its heart when idle, drops a silent peer.
+
+    `far`: whether the server of the standing connection is so far that fewer bytes are worth some work.
+    """
+
+    far: bool
 
     def start(self, deliver: Callable[[Happening], None]) -> None:
         """`deliver` runs on the connection's thread and may block: that is the back-pressure."""

@@ -62,6 +62,8 @@ class Dial:
         self._trust = trust
         self._deadline = time.monotonic() + timeout
         self._timeout = timeout
+        self.took = 0.0
+        """Seconds from the handshake's question to its answer."""
         self._names: SimpleQueue[list[tuple[Any, ...]] | OSError | None] = SimpleQueue()
         # Guards the three below.
         self._lock = threading.Lock()
@@ -163,7 +165,7 @@ class Dial:
         return secured
 
     def _greet(self, opened: socket.socket, where: str) -> None:
-        client = websocket.WebSocket()
+        client, began = websocket.WebSocket(), time.monotonic()
         try:
             client.connect(  # type: ignore[no-untyped-call]
                 self._url,
@@ -183,6 +185,7 @@ class Dial:
                 elsewhere = answer.headers.get("location", "nowhere")
                 raise NetworkError(f"{where} sends elsewhere: {elsewhere} (status {answer.status})") from error
             raise NetworkError(f"{where} does not answer as a websocket server: {error}") from error
+        self.took = time.monotonic() - began
 
     def _hold(self, opened: socket.socket) -> None:
         with self._lock:

@@ -3,10 +3,8 @@
 import hashlib
 import ipaddress
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,9 +18,6 @@ from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, 
 APP = "ssyncd"
 OBJECT_LIMIT = 512 * 1024
 PLAIN_WINDOW = 100
-NEAR = 0.004
-"""Seconds from question to answer: on this machine or a quick local network, where the bytes of a message take less time than
-packing and unpacking it."""
 # Simperium's own service answers sign-in at a host of its own.
 _SIGN_IN_HOSTS = {"https://api.simperium.com": "https://auth.simperium.com"}
 _BUCKET_SAFE = "-._"
@@ -72,7 +67,7 @@ class Account(Struct, frozen=True):
 
 class Extensions(Struct, frozen=True):
     """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
-    of the objects that are not there any more. `packed`: it can have messages packed, and is so far that this is worth it."""
+    of the objects that are not there any more."""
 
     chunks: bool = False
     object_limit: int = OBJECT_LIMIT
@@ -118,15 +113,12 @@ def discover(
     app: str = APP,
     ca_file: Path | None = None,
     object_limit: int = OBJECT_LIMIT,
-    now: Callable[[], float] = time.monotonic,
 ) -> Extensions:
     """What the server offers; a plain Simperium server says nothing of it, not even how large an object may be, so that
     `object_limit` (bytes) is believed. NetworkError; RemoteError for no such server."""
     with _server(url, "", ca_file) as server:
-        ask = partial(server.ask, "GET", f"/1/{part(app)}/")
-        told = _told(url, ask())
-        near = told.get("packed") == FORM and _is_near(ask, now)
-    return _extensions(told, near) if told else Extensions(object_limit=object_limit)
+        told = _told(url, server.ask("GET", f"/1/{part(app)}/"))
+    return _extensions(told) if told else Extensions(object_limit=object_limit)
 
 
 def _told(url: str, answer: Answer) -> Mapping[str, Any]:
@@ -138,14 +130,7 @@ def _told(url: str, answer: Answer) -> Mapping[str, Any]:
     return value if ours else {}
 
 
-def _is_near(ask: Callable[[], Answer], now: Callable[[], float]) -> bool:
-    """By a question on the connection that stands already."""
-    began = now()
-    ask()
-    return now() - began < NEAR
-
-
-def _extensions(value: Mapping[str, Any], near: bool) -> Extensions:
+def _extensions(value: Mapping[str, Any]) -> Extensions:
     limits = value["limits"]
     return Extensions(
         chunks=value.get("chunks") == 1,
@@ -156,7 +141,7 @@ def _extensions(value: Mapping[str, Any], near: bool) -> Extensions:
         devices=value.get("devices") == 1,
         lean=value.get("lean") == 1,
         notices=value.get("notices") == 1,
-        packed=value.get("packed") == FORM and not near,
+        packed=value.get("packed") == FORM,
         removed=value.get("removed") == 1,
     )
 

@@ -90,6 +90,7 @@ class MemoryConnection:
     """The Connection of a MemoryLink. `deliver` runs inside `pump`."""
 
     def __init__(self, link: MemoryLink) -> None:
+        self.far = False
         self._link = link
 
     def start(self, deliver: Callable[[Happening], None]) -> None:

@@ -29,6 +29,9 @@ _READ = 128 * 1024
 _MOST_READ = 1024 * 1024
 _MOST_WRITTEN = 128 * 1024
 _FAREWELL = 0.5
+NEAR = 0.010
+"""Seconds that a handshake takes on this machine or a quick local network, where the bytes of a message take less time than
+packing and unpacking it."""
 _GOING = struct.pack("!H", 1001)
 
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -53,6 +56,7 @@ class WebSocketConnection:
         self._trust = trust or Trust()
         self._pace = pace or Pace()
         self._chance = chance
+        self.far = False
         # Guards everything below; woken for a stop or a reconnect.
         self._changed = threading.Condition()
         self._stopping = False
@@ -134,6 +138,7 @@ class WebSocketConnection:
         finally:
             with self._changed:
                 self._dial = None
+        self.far = dial.took >= NEAR
         link = _Link(opened, self._pace)
         with self._changed:
             self._link = link

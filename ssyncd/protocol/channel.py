@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ssyncd.errors import ProtocolError
 from ssyncd.protocol.events import CaughtUp, Event, Indexed, Reset, VersionArrived
@@ -143,11 +144,17 @@ class Channel:
 
     # Fed
 
-    def opened(self) -> None:
-        """A new connection stands."""
+    def opened(self, far: bool = True) -> None:
+        """A new connection stands; messages are packed if its server is `far` and can have it so.
+
+        What is asked first goes with the `init`, for the server to answer after `auth`: a round trip less.
+        """
         self.closed()
         self.state = State.GREETING
-        self._say(self._init)
+        self._listing = self._new_listing()
+        first = Since(self._store.cursor) if self._store.cursor else self._page_request("")
+        command = first.text(self._number).partition(":")[2]
+        self._say(replace(self._init, command=command, packed=self._init.packed and far))
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -216,11 +223,7 @@ class Channel:
         if self.state is not State.GREETING:
             return
         events.append(message)
-        if self._store.cursor:
-            self.state = State.CATCHING_UP
-            self._say(Since(self._store.cursor))
-        else:
-            self._start_index()
+        self.state = State.CATCHING_UP if self._store.cursor else State.INDEXING
 
     def _receive_denied(self, message: Denied, events: list[Event]) -> None:
         self.closed()
@@ -255,11 +258,14 @@ class Channel:
 
     def _start_index(self) -> None:
         self.state = State.INDEXING
-        self._listing = _Listing(lean=self._init.lean and self.knows_much())
-        self._ask_page("")
+        self._listing = self._new_listing()
+        self._say(self._page_request(""))
 
-    def _ask_page(self, mark: str) -> None:
-        self._say(IndexRequest(data=True, mark=mark, limit=self._page, lean=self._listing.lean))
+    def _new_listing(self) -> _Listing:
+        return _Listing(lean=self._init.lean and self.knows_much())
+
+    def _page_request(self, mark: str) -> IndexRequest:
+        return IndexRequest(data=True, mark=mark, limit=self._page, lean=self._listing.lean)
 
     def _receive_page(self, page: IndexPage, events: list[Event]) -> None:
         listing = self._listing
@@ -277,7 +283,7 @@ class Channel:
             self._finish_index(listing, events)
         else:
             listing.mark = page.mark
-            self._ask_page(page.mark)
+            self._say(self._page_request(page.mark))
 
     def _finish_index(self, listing: _Listing, events: list[Event]) -> None:
         # What changed meanwhile may have jumped from a later page to one that was read already.

@@ -9,7 +9,7 @@ from ssyncd.protocol.channel import Channel
 from ssyncd.protocol.events import CaughtUp, Indexed
 from ssyncd.protocol.ghosts import MemoryGhosts
 from ssyncd.protocol.messages import Authorized
-from tests.protocol.client import INIT
+from tests.protocol.client import INIT, opening
 
 INDEX = '0:i:{"current":"cv","index":[]}'
 
@@ -33,7 +33,7 @@ class Owner:
         return self.link.take()
 
     def live(self):
-        assert self.turn() == [INIT.text(0)]
+        assert self.turn() == [opening()]
         self.turn("0:auth:me", INDEX)
         assert self.line.live
         return self
@@ -44,7 +44,7 @@ def test_it_is_live_when_everything_was_told():
     assert (owner.line.connected, owner.line.live, owner.line.reason) == (None, False, "connecting")
     owner.turn()
     assert (owner.line.connected, owner.line.live) == (True, False)
-    assert owner.turn("0:auth:me") == ["0:i:1:::500"]
+    assert owner.turn("0:auth:me") == []
     assert not owner.line.live
     owner.turn(INDEX)
     assert owner.line.live
@@ -79,7 +79,7 @@ def test_nonsense_ends_the_connection_after_a_while_and_another_begins(nonsense)
     owner.turn()
     assert owner.line.next is None
     owner.turn()
-    assert owner.turn() == [INIT.text(0)]
+    assert owner.turn() == [opening("cv:cv")]
     assert owner.link.generation == generation + 1
 
 

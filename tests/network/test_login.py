@@ -137,13 +137,12 @@ def test_only_what_a_server_says_it_has_is_used(reply, expected):
     assert request.path == "/1/ssyncd/"
 
 
-@pytest.mark.parametrize(("seconds", "packed"), [(0.001, False), (0.05, True)])
-def test_messages_go_packed_where_the_server_is_not_near(seconds, packed):
-    offer = as_json({"server": "ssyncd/9", "packed": FORM, "limits": {}})
-    clock = iter([5.0, 5.0 + seconds])
-    extensions, requests = answered(offer, lambda url: discover(url, now=lambda: next(clock)))
+@pytest.mark.parametrize(("form", "packed"), [(FORM, True), (FORM - 1, False), (FORM + 1, False)])
+def test_messages_are_packed_only_in_the_form_we_know(form, packed):
+    offer = as_json({"server": "ssyncd/9", "packed": form, "limits": {}})
+    extensions, requests = answered(offer, discover)
     assert extensions.packed is packed
-    assert [request.path for request in requests] == ["/1/ssyncd/"] * 2
+    assert [request.path for request in requests] == ["/1/ssyncd/"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from ssyncd.content.packed import HELLO, LEAST, pack
 from ssyncd.errors import ProtocolError
+from ssyncd.network import websocket
 from ssyncd.network.base import Closed, Opened, Received
 from ssyncd.network.websocket import Pace, WebSocketConnection
 from tests.network.contract_connection import ConnectionContract, count, texts
@@ -229,6 +230,13 @@ def test_packed_messages_are_unpacked_and_answered_in_kind(server, peer):
     peer.connection.send(["echo:" + "x" * LEAST])
     wait_for(lambda: len(texts(peer.happenings)) == 305)
     assert server.packed == before, "another connection, perhaps another server"
+
+
+@pytest.mark.parametrize(("near", "far"), [(60.0, False), (0.0, True)])
+def test_how_far_the_server_is_shows_in_its_answer_to_the_handshake(server, peer, monkeypatch, near, far):
+    monkeypatch.setattr(websocket, "NEAR", near)
+    TestWebSocketConnection().open(peer)
+    assert peer.connection.far is far
 
 
 def test_what_cannot_be_unpacked_ends_the_connection(server, peer):

@@ -1,11 +1,19 @@
 """A channel in a test's hands, and the changes of others."""
 
+from msgspec.structs import replace
+
 from ssyncd.protocol.channel import Channel, State
 from ssyncd.protocol.ghosts import MemoryGhosts
 from ssyncd.protocol.messages import Authorized, Changes, IndexPage, Init, ServerChange, parse_frame
 
 INIT = Init("bucket", "token", "app", "client")
+INDEX = "i:1:::500"
 ADD = {"a": {"o": "+", "v": 1}}
+
+
+def opening(first=INDEX, init=INIT):
+    """What is said on a new connection: `init`, with what is asked first."""
+    return replace(init, command=first).text(0)
 
 
 def change(key, version, diff=None, source=None, cv="", ccids=("foreign",), op="M"):

@@ -78,6 +78,8 @@ class ModelServer:
     def _init(self, connection: Connection, init: Init) -> None:
         connection.client = init.client
         connection.out.append(Authorized("me").text(0))
+        if init.command:
+            self.hear(connection, f"0:{init.command}")
 
     def _index(self, connection: Connection, request: IndexRequest) -> None:
         # As of the first page: the log's position then is in the mark.

@@ -1,14 +1,15 @@
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.errors import ProtocolError
-from ssyncd.protocol.channel import State
+from ssyncd.protocol.channel import Channel, State
 from ssyncd.protocol.events import (
     CaughtUp,
     Indexed,
     Reset,
     Updated,
 )
-from ssyncd.protocol.ghosts import Ghost
+from ssyncd.protocol.ghosts import Ghost, MemoryGhosts
 from ssyncd.protocol.messages import (
     Changes,
     Denied,
@@ -17,7 +18,7 @@ from ssyncd.protocol.messages import (
     UnknownCv,
     VersionAnswer,
 )
-from tests.protocol.client import ADD, INIT, Client, change
+from tests.protocol.client import ADD, INIT, Client, change, opening
 
 # 1 and 2: opening
 
@@ -28,6 +29,13 @@ def test_its_number_is_on_every_message():
     client.channel.submit("k", ADD, None, "c1")
     client.channel.ask_version("k", 1)
     assert all(text.startswith("3:") for text in client.said())
+
+
+@pytest.mark.parametrize(("offered", "far"), [(False, True), (True, False), (True, True)])
+def test_messages_are_packed_where_the_server_can_and_is_far(offered, far):
+    channel = Channel(replace(INIT, packed=offered), MemoryGhosts())
+    channel.opened(far)
+    assert channel.outgoing() == [opening(init=replace(INIT, packed=offered and far))]
 
 
 def test_a_token_revoked_later_denies_a_live_channel():
@@ -167,7 +175,7 @@ def test_a_server_that_never_knows_its_own_cv_is_given_up():
         client.hear(IndexPage((), "a", "m"), IndexPage((), "b"), UnknownCv())
     assert client.channel.state is State.DENIED
     client.channel.opened()
-    assert client.said() == [INIT.text(0)]
+    assert client.said() == [opening()]
 
 
 def test_an_index_can_be_asked_for_at_any_time():

@@ -35,7 +35,7 @@ from ssyncd.protocol.messages import (
 from tests.network import wires
 from tests.network.contract_connection import count
 from tests.network.wires import connected, url, wait_for
-from tests.protocol.client import ADD, INIT, Client, change
+from tests.protocol.client import ADD, INIT, Client, change, opening
 from tests.protocol.test_jsondiff import objects
 
 
@@ -91,9 +91,8 @@ class Program:
         """Cut, and back again with what came since; what it says then."""
         self.link.cut()
         self.turn()
-        self.turn()
-        since = self.hear(Authorized("me"))
-        assert since == [f"0:cv:{self.replica.memory.cursor}"]
+        assert self.turn() == [opening(f"cv:{self.replica.memory.cursor}")]
+        self.hear(Authorized("me"))
         return self.hear(Changes(changes))
 
     def view(self):
@@ -110,9 +109,9 @@ def sent(said):
 def test_1_init_comes_first_and_nothing_else_before_auth():
     client = Client()
     client.channel.opened()
-    assert client.said() == [INIT.text(0)]
+    assert client.said() == [opening()]
     assert client.hear(Authorized("me")) == [Authorized("me")]
-    assert client.said() == ["0:i:1:::500"]
+    assert client.said() == []
 
 
 def test_1_a_denied_channel_is_silent_until_the_next_connection():
@@ -123,7 +122,7 @@ def test_1_a_denied_channel_is_silent_until_the_next_connection():
     assert client.hear(Authorized("me"), Changes((change("k", 1),))) == []
     assert client.said() == []
     client.channel.opened()
-    assert client.said() == [INIT.text(0)]
+    assert client.said() == [opening()]
 
 
 @pytest.mark.parametrize("code", [400, 401])
@@ -138,22 +137,21 @@ def test_1_a_token_that_is_not_good_ends_it(code):
 @pytest.mark.parametrize("code", [500, 503, 999])
 def test_1_any_other_failure_is_tried_again_after_a_while(code):
     program = Program()
-    assert program.turn() == [INIT.text(0)]
+    assert program.turn() == [opening()]
     assert program.hear(Denied(code, "the database is away")) == []
     assert "the database is away" in program.line.trouble
     assert program.turn() == []
     program.later()
     assert program.turn() == []  # the broken connection's end
-    assert program.turn() == [INIT.text(0)]
-    assert program.hear(Authorized("me")) == ["0:i:1:::500"]
+    assert program.turn() == [opening()]
+    assert program.hear(Authorized("me")) == []
 
 
 def test_2_without_a_cursor_it_asks_for_the_index_first():
     client = Client()
     client.channel.opened()
-    client.said()
+    assert client.said() == [opening("i:1:::500")]
     client.hear(Authorized("me"))
-    assert client.said() == ["0:i:1:::500"]
     assert client.channel.room() == 0
 
 
@@ -161,9 +159,8 @@ def test_2_with_a_cursor_it_asks_for_what_came_since():
     client = Client()
     client.store.cursor = "cv-7"
     client.channel.opened()
-    client.said()
+    assert client.said() == [opening("cv:cv-7")]
     client.hear(Authorized("me"))
-    assert client.said() == ["0:cv:cv-7"]
     assert client.hear(Changes(())) == [CaughtUp()]
     assert client.store.cursor == "cv-7"
 
@@ -175,8 +172,8 @@ def test_2_an_unknown_cv_means_a_new_index_and_no_unsent_edit_is_lost():
     program.replica.put("k", {"t": "x and mine", "n": 1})
     program.replica.put("gone", {"t": "y and mine"})
     program.replica.put("new", {"t": "mine"})
-    program.turn()
-    assert program.hear(Authorized("me")) == ["0:cv:start"]
+    assert program.turn() == [opening("cv:start")]
+    program.hear(Authorized("me"))
     assert program.hear(UnknownCv()) == ["0:i:1:::500"]
     said = program.hear(IndexPage((IndexEntry("k", 7, {"t": "theirs, x", "n": 2}),), "fresh"))
     assert program.view() == {

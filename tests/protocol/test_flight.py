@@ -20,7 +20,7 @@ from ssyncd.protocol.messages import (
     UnknownCv,
     VersionAnswer,
 )
-from tests.protocol.client import ADD, INIT, Client, change
+from tests.protocol.client import ADD, Client, change, opening
 
 # 5 to 7, 11, 12, 16: our own
 
@@ -256,7 +256,7 @@ def test_nothing_of_a_lost_connection_is_sent_on_the_next():
     client.channel.submit("l", ADD, None, "c1", keep=False)
     client.channel.closed()
     client.channel.opened()
-    assert client.said() == [INIT.text(0)]
+    assert client.said() == [opening("cv:start")]
 
 
 def test_an_acknowledgement_that_is_held_when_a_new_index_follows_settles_the_change():

@@ -7,7 +7,7 @@ from ssyncd.protocol.channel import Channel
 from ssyncd.protocol.ghosts import Ghost
 from ssyncd.protocol.lean import LONG, lean, lean_diff
 from ssyncd.protocol.messages import Authorized, Changes, IndexPage, VersionAnswer
-from tests.protocol.client import ADD, INIT, Client, change
+from tests.protocol.client import ADD, INIT, Client, change, opening
 
 WHOLE = frozenset({"content"})
 
@@ -51,11 +51,10 @@ def test_what_was_sent_from_another_version_or_by_an_earlier_run_is_asked_for():
 def test_a_lean_index_is_asked_for_by_who_knows_much(much):
     client = client_of_a_lean_server()
     client.channel.knows_much = lambda: much
-    client.channel.opened()
-    client.said()
-    client.hear(Authorized("me"))
     data = "lean" if much else "1"
-    assert client.said() == [f"0:i:{data}:::500"]
+    client.channel.opened()
+    assert f'"cmd":"i:{data}:::500"' in client.said()[0]
+    client.hear(Authorized("me"))
     client.hear(IndexPage((), "cv", "mark"))
     assert client.said() == [f"0:i:{data}:mark::500"]
 
@@ -64,9 +63,7 @@ def test_a_plain_channel_never_asks_for_it():
     client = Client()
     client.channel.knows_much = lambda: True
     client.channel.opened()
-    assert "lean" not in client.said()[0]
-    client.hear(Authorized("me"))
-    assert client.said() == ["0:i:1:::500"]
+    assert client.said() == [opening()]
 
 
 def test_only_what_is_large_and_not_at_the_top_is_left_out():
