@@ -10,6 +10,8 @@ from typing import NamedTuple
 _QUEUED = struct.Struct("i")
 # struct tcp_info of linux/tcp.h: 8 bytes, 24 times 4, two times 8, then tcpi_bytes_acked.
 _ACKED = struct.Struct("120xQ")
+# Then tcpi_bytes_received, three times 4, and tcpi_min_rtt.
+_ROUND_TRIP = struct.Struct("148xI")
 
 
 class Outgoing(NamedTuple):
@@ -27,6 +29,15 @@ def outgoing(opened: socket.socket) -> Outgoing:
     except (AttributeError, OSError, ValueError):
         return Outgoing(0, 0)
     return Outgoing(waiting, _ACKED.unpack(info)[0] if len(info) == _ACKED.size else 0)
+
+
+def round_trip(opened: socket.socket) -> float:
+    """Seconds to the other end and back, at best; 0.0 where the system does not tell."""
+    try:
+        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP.size)
+    except (AttributeError, OSError):
+        return 0.0
+    return _ROUND_TRIP.unpack(info)[0] / 1e6 if len(info) == _ROUND_TRIP.size else 0.0
 
 
 def is_readable(opened: socket.socket) -> bool:

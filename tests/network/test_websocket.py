@@ -8,6 +8,7 @@ from ssyncd.content.packed import HELLO, LEAST, pack
 from ssyncd.errors import ProtocolError
 from ssyncd.network import websocket
 from ssyncd.network.base import Closed, Opened, Received
+from ssyncd.network.sockets import round_trip
 from ssyncd.network.websocket import Pace, WebSocketConnection
 from tests.network.contract_connection import ConnectionContract, count, texts
 from tests.network.wires import DEADLINE, QUICK, EchoServer, RawServer, connected, first_closed, upgraded, url, wait_for
@@ -232,11 +233,21 @@ def test_packed_messages_are_unpacked_and_answered_in_kind(server, peer):
     assert server.packed == before, "another connection, perhaps another server"
 
 
-@pytest.mark.parametrize(("near", "far"), [(60.0, False), (0.0, True)])
-def test_how_far_the_server_is_shows_in_its_answer_to_the_handshake(server, peer, monkeypatch, near, far):
+@pytest.mark.parametrize(("near", "slow", "far"), [(60.0, 60.0, False), (60.0, 0.0, True), (0.0, 60.0, True)])
+def test_a_server_is_far_by_the_system_s_word_or_by_the_handshake(server, peer, monkeypatch, near, slow, far):
     monkeypatch.setattr(websocket, "NEAR", near)
+    monkeypatch.setattr(websocket, "SLOW", slow)
     TestWebSocketConnection().open(peer)
     assert peer.connection.far is far
+
+
+def test_the_round_trip_is_what_the_system_measured():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with socket.create_connection(listening.getsockname()) as opened:
+            accepted, _ = listening.accept()
+            with accepted:
+                assert 0.0 <= round_trip(opened) < 1.0
+        assert round_trip(opened) == 0.0
 
 
 def test_what_cannot_be_unpacked_ends_the_connection(server, peer):
