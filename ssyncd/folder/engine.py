@@ -58,7 +58,8 @@ BATCH = 2000
 MUCH_MEMORY = 4 * 1024 * 1024
 """Bytes of contents on their way that are not kept for longer than they are wanted, and then given back to the system."""
 MUCH = 100
-"""Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
+"""Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one. So it is
+asked for, too, while the first look is not over: who has little has soon seen it."""
 
 
 class Edge(Struct, frozen=True):
@@ -71,6 +72,10 @@ class Edge(Struct, frozen=True):
     clock: Clock = field(default_factory=Clock)
     boot: str = ""
     """Names this run of the operating system; "" where it has no name."""
+
+
+def knows_much(local: Local) -> bool:
+    return local.scanner.first or len(local.record.local) >= MUCH
 
 
 class Engine:
@@ -86,10 +91,10 @@ class Engine:
         self.failure: SsyncdError | None = None
         self.waiting: dict[str, str] = {}
         self.channel = Channel(init, record, whole=WHOLE, window=window)
-        self.channel.knows_much = lambda: len(record.local) >= MUCH
         self.line = Line(settings.name, self.channel, edge.connection, edge.clock.monotonic)
         bodies = self.bodies = Bodies()
         self.local = Local(record, edge.disk, edge.transfers, bodies, self.agenda, settings)
+        self.channel.knows_much = partial(knows_much, self.local)
         self.remote = Remote(record, bodies, self.agenda)
         self.supply = Supply(record, edge.disk, edge.transfers, bodies, self.channel.ask_version)
         self.applier = Applier(record, edge.disk, self.local, self.supply, self.agenda)

@@ -121,6 +121,29 @@ def test_the_first_look_does_not_run_far_ahead_of_sending(world: World, monkeypa
     assert one.user.tree() == two.user.tree()
 
 
+def test_who_has_much_or_does_not_know_yet_wants_an_index_without_contents(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "SLICE", 1)
+    monkeypatch.setattr(engine, "MUCH", 4)
+    one, _ = world.machines
+    for name in "abc":
+        one.user.make_dir(name)
+    world.settle()
+    assert not engine.knows_much(one.engine.local)
+    one.kill()
+    one.database = Database(":memory:")
+    one.start()
+    one.work()
+    assert len(one.record.local) < 4
+    assert engine.knows_much(one.engine.local)
+    world.settle()
+    assert not engine.knows_much(one.engine.local)
+    one.user.make_dir("d")
+    world.settle()
+    assert engine.knows_much(one.engine.local)
+
+
 def test_what_the_server_has_waits_for_the_first_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes in slices: what is not seen yet may be here all the same."""
     monkeypatch.setattr(look, "SLICE", 1)
