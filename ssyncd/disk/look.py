@@ -201,11 +201,11 @@ class Look:
             self._fail(path, error)
             return
         self._clear(path)
-        at = self._tree.at
+        at, knows = self._tree.at, self._scanner.knows
         for name, stat in listing.items():
-            inner = f"{path}/{name}" if path else name
-            if not self._scanner.knows(next(iter(at(key, name)), ""), stat):
-                self._see(key, name, inner, stat)
+            known = at(key, name)
+            if not known or not knows(known[0], stat):
+                self._see(key, name, f"{path}/{name}" if path else name, stat)
         for name, child in list(self._tree.names(key)):
             if name not in listing:
                 self._vanished[child] = None

@@ -82,8 +82,11 @@ class RealCalls:
         try:
             with os.scandir(handle) as entries:
                 for entry in entries:
-                    with suppress(FileNotFoundError):  # gone since its name was read: the truth is that it is not there
-                        found[entry.name] = self._stat(entry.stat(follow_symlinks=False), handle, entry.name)
+                    try:
+                        seen = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone since its name was read: the truth is that it is not there
+                    found[entry.name] = self._stat(seen, handle, entry.name)
         finally:
             os.close(handle)
         return found
