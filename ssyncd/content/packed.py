@@ -2,8 +2,8 @@
 
 A binary message is the length of its first part in 4 bytes, big-endian, that part, and the bytes of contents. The first part is
 the stored form (see `compression`) of texts in UTF-8, each ended by 0x01. For the base64 of a `data` stands in them 0x00, the
-number of its bytes in decimal and 0x00; the bytes themselves follow in the second part, in this order. All texts together, as
-they were, are at most MOST. No message of ours has a 0x00 or 0x01: JSON escapes them.
+number of its bytes in decimal and 0x00; the bytes themselves follow in the second part, in this order. They are at most MANY
+texts, of at most MOST bytes together as they were. No message of ours has a 0x00 or 0x01: JSON escapes them.
 
 A client that says `packed` in an `init` understands that. A server of ours answers with HELLO, such a message with nothing in
 it, and packs what it sends from then on where that is worth it; whoever has heard HELLO may do so too.
@@ -19,6 +19,7 @@ from ssyncd.errors import ContentError
 
 LEAST = 1024
 MOST = 4 * 1024 * 1024
+MANY = 10_000
 FORM = 2
 """What a server of ours says for `packed`; another number is another form."""
 _LENGTH = 4
@@ -32,7 +33,7 @@ _MARK, _END = b"\0", b"\1"
 def pack(messages: Sequence[bytes]) -> bytes | None:
     """None if it is not worth it, or too much for one."""
     size = sum(map(len, messages)) + len(messages)
-    if not LEAST <= size <= MOST:
+    if not LEAST <= size <= MOST or len(messages) > MANY:
         return None
     texts = b"".join(part for message in messages for part in (message, _END))
     if _MARK in texts or texts.count(_END) != len(messages):
@@ -52,8 +53,11 @@ def unpack(data: bytes) -> list[str]:
         pieces[number] = b64encode(data[begin:at])
     if at != len(data) or sum(map(len, pieces)) > MOST:
         raise ContentError("a packed message of another length than it says, or too long")
+    joined = b"".join(pieces)
+    if joined.count(_END) > MANY:
+        raise ContentError(f"a packed message of more than {MANY} texts")
     try:
-        *texts, rest = b"".join(pieces).decode().split(_END.decode())
+        *texts, rest = joined.decode().split(_END.decode())
     except UnicodeDecodeError as error:
         raise ContentError(f"a packed message that is no UTF-8: {error}") from error
     if rest:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssyncd.content.compression import seal
-from ssyncd.content.packed import HELLO, LEAST, MOST, pack, unpack
+from ssyncd.content.packed import HELLO, LEAST, MANY, MOST, pack, unpack
 from ssyncd.errors import ContentError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\1"), max_size=40)
@@ -59,6 +59,13 @@ def test_what_looks_like_a_mark_is_not_packed(byte):
 def test_the_limits_are_inside():
     for size in (LEAST, MOST):
         assert unpack(pack([b"x" * (size - 1)])) == ["x" * (size - 1)]
+
+
+def test_there_are_not_too_many_messages():
+    assert len(unpack(pack([b"x"] * MANY))) == MANY
+    assert pack([b"x"] * (MANY + 1)) is None
+    with pytest.raises(ContentError):
+        unpack(packed_form(b"x\1" * (MANY + 1)))
 
 
 def test_contents_that_are_long_only_as_texts_are_refused():
