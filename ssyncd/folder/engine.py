@@ -58,8 +58,7 @@ BATCH = 2000
 MUCH_MEMORY = 4 * 1024 * 1024
 """Bytes of contents on their way that are not kept for longer than they are wanted, and then given back to the system."""
 MUCH = 100
-"""Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one. So it is
-asked for, too, while the first look is not over: who has little has soon seen it."""
+"""Entries here from which on an index is asked for without the bytes of files: those that lack are fetched one by one."""
 
 
 class Edge(Struct, frozen=True):
@@ -75,6 +74,7 @@ class Edge(Struct, frozen=True):
 
 
 def knows_much(local: Local) -> bool:
+    """Whether there are MUCH, as far as is known: who has few has soon seen them all, and the first look is over."""
     return local.scanner.first or len(local.record.local) >= MUCH
 
 
