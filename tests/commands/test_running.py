@@ -75,6 +75,7 @@ def machine(tmp_path):
     one.end()
 
 
+@pytest.mark.slow
 def test_one_command_then_a_second_folder_and_both_are_the_same(machine):
     first, second = machine.home / "Sync", machine.home / "Other"
     (first / "deep" / "er").mkdir(parents=True)

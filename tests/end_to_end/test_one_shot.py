@@ -7,6 +7,7 @@ from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import agree, until
 
 
+@pytest.mark.slow
 def test_pull_brings_the_servers_state_keeps_local_edits_and_does_nothing_the_second_time(site: Site) -> None:
     one, other = site.pair()
     one.write("edited on both", b"\0 1")

@@ -227,6 +227,7 @@ def test_two_that_begin_with_the_same_edit_one_object_even_if_neither_knew_of_it
     assert a.view() == b.view() == {"k": {"x": 1, "y": 2, "t": "b"}}
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["step", "step", "connect", "begin"])), max_size=40))
 def test_however_programs_begin_with_one_object_what_each_changed_is_there(story):
@@ -392,6 +393,7 @@ OPERATIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(OPERATIONS, st.booleans())
 def test_whatever_happens_all_end_with_what_the_server_has(operations, sloppy):

@@ -41,6 +41,7 @@ def test_one_tree_changed_twice_becomes_one_tree(start, actions):
     run(2, start, [(verb, who % 2, one, two) for verb, who, one, two in actions])
 
 
+@pytest.mark.slow
 @SOME
 @given(st.lists(USERS, max_size=15), st.lists(NUMBERS, max_size=12), st.lists(USERS, max_size=8), LUCK)
 def test_a_tree_hurt_by_others_is_mended(start, scribbles, actions, seed):

@@ -176,6 +176,7 @@ class Replica:
         self.data: dict[str, Any] | None = None
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_interleaving_of_clients_converges(data: st.DataObject) -> None:
     """Clients edit whatever version they saw last, however old; all who apply the log's diffs end with the server's object."""

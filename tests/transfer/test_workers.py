@@ -138,6 +138,7 @@ def test_short_jobs_do_not_wait_behind_long_ones(inbox, run):
             result.staged.discard()
 
 
+@pytest.mark.slow
 def test_who_fetches_ahead_holds_nobody_up(inbox, run):
     desk = Desk(max_chunk=8 * MIB)
     ahead = [replace(desk.share(f"l{n}", noise(20 * MIB, n), KEYS[n]), ahead=True) for n in range(2)]
@@ -156,6 +157,7 @@ def test_who_fetches_ahead_holds_nobody_up(inbox, run):
         result.staged.discard()
 
 
+@pytest.mark.slow
 def test_several_fetch_ahead_one_file(inbox, run):
     desk = Desk(max_chunk=8 * MIB)
     ahead = replace(desk.share("l", noise(20 * MIB), KEYS[0]), ahead=True)
@@ -235,6 +237,7 @@ def test_a_cancelled_key_can_be_used_again():
     assert desk.bytes_of(done.staged) == noise(50_000, 1)
 
 
+@pytest.mark.slow
 def test_cancelling_ends_a_job_under_way_and_the_next_goes_on_from_its_bytes(inbox, run):
     desk = Desk(max_chunk=8 * MIB)
     job = desk.share("a", noise(20 * MIB))
