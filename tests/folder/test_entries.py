@@ -1,12 +1,13 @@
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ssyncd.content.body import Body
 from ssyncd.errors import ContentError
-from ssyncd.folder.entries import change, creation, to_data, to_entry
+from ssyncd.folder.entries import change, creation, is_data_of, to_data, to_entry
 from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.protocol import jsondiff
 
@@ -40,6 +41,31 @@ def test_a_change_replaces_whole_members_and_only_those_that_differ() -> None:
     edited = change(FILE, Entry(KEY, PARENT, "a", Kind.FILE, OTHER, True), Body(b"\0data"))
     assert {member: op["o"] for member, op in edited.items()} == {"content": "r", "exec": "r"}
     assert edited["content"]["v"]["hash"] == OTHER.hash
+
+
+ODD = st.sampled_from([None, "", "x", True, False, 1, 0, 3.0, 5.0, "3", "ab" * 32, "file", "dir", PARENT, [], {}])
+MEMBERS = st.sampled_from([*GOOD, *(("content", name) for name in GOOD["content"]), "another"])
+
+
+@example({"exec": 1}, FILE._replace(exec=True))
+@given(st.dictionaries(MEMBERS, ODD, max_size=2), st.sampled_from([FILE, FILE._replace(exec=True, content=OTHER)]))
+def test_what_is_the_data_of_a_file_makes_just_that_file(odd: dict[Any, Any], entry: Entry) -> None:
+    data = to_data(entry)
+    for member, value in odd.items():
+        if isinstance(member, str):
+            data[member] = value
+        elif isinstance(data["content"], dict):
+            data["content"][member[1]] = value
+    made = None
+    with suppress(ContentError):
+        made = to_entry(KEY, data)
+    for other in (FILE, entry):
+        assert is_data_of(other, data) == (made == other)
+
+
+@pytest.mark.parametrize("entry", [FILE._replace(content=None), Entry(KEY, PARENT, "a", Kind.DIR)])
+def test_of_what_is_no_file_that_was_read_nothing_is_the_data(entry: Entry) -> None:
+    assert not is_data_of(entry, to_data(entry))
 
 
 def test_another_time_alone_is_no_change() -> None:
