@@ -35,11 +35,11 @@ def pack(messages: Sequence[bytes]) -> bytes | None:
     size = sum(map(len, messages)) + len(messages)
     if not LEAST <= size <= MOST or len(messages) > MANY:
         return None
-    texts = b"".join(part for message in messages for part in (message, _END))
+    texts = _END.join((*messages, b""))
     if _MARK in texts or texts.count(_END) != len(messages):
         return None
     pieces, contents = _part(texts)
-    first = seal(b"".join(pieces))
+    first = seal(_MARK.join(pieces))
     packed = b"".join((len(first).to_bytes(_LENGTH), first, *contents))
     return packed if len(packed) < size - size // LEAST_SAVING else None
 
@@ -51,9 +51,9 @@ def unpack(data: bytes) -> list[str]:
     for number in range(1, len(pieces), 2):
         begin, at = at, at + _number(pieces[number])
         pieces[number] = b64encode(data[begin:at])
-    if at != len(data) or sum(map(len, pieces)) > MOST:
-        raise ContentError("a packed message of another length than it says, or too long")
     joined = b"".join(pieces)
+    if at != len(data) or len(joined) > MOST:
+        raise ContentError("a packed message of another length than it says, or too long")
     if joined.count(_END) > MANY:
         raise ContentError(f"a packed message of more than {MANY} texts")
     try:
@@ -66,21 +66,19 @@ def unpack(data: bytes) -> list[str]:
 
 
 def _part(texts: bytes) -> tuple[list[bytes], list[bytes]]:
-    """The texts in pieces, with marks for what was base64, and the bytes of that."""
+    """Text and the number of bytes of what was base64 in turns, text at both ends; and those bytes."""
     pieces: list[bytes] = []
     contents: list[bytes] = []
-    at = 0
-    while (begin := texts.find(_DATA, at)) >= 0:
-        begin += len(_DATA)
-        end = texts.find(_QUOTE, begin)
-        content = _bytes_of(texts[begin:end]) if end - begin >= _SHORT else None
-        pieces.append(texts[at:begin])
-        at = begin
+    text = at = 0
+    while (found := texts.find(_DATA, at)) >= 0:
+        at = found + len(_DATA)
+        end = texts.find(_QUOTE, at)
+        content = _bytes_of(texts[at:end]) if end - at >= _SHORT else None
         if content is not None:
-            pieces.append(b"%b%d%b" % (_MARK, len(content), _MARK))
+            pieces += (texts[text:at], b"%d" % len(content))
             contents.append(content)
-            at = end
-    pieces.append(texts[at:])
+            text = at = end
+    pieces.append(texts[text:])
     return pieces, contents
 
 

@@ -44,14 +44,13 @@ class FilesAtRest:
     def load(self, rows: Iterable[RestingRow]) -> Iterator[tuple[str, int]]:
         """Take in what the database has of this kind; the key and the stat's mtime of each."""
         parents: dict[bytes, tuple[int, dict[str, str]]] = {}
-        pack, ids = _ROW.pack, self._ids
         for key, version, placed, mine, above, name, hash, size, mtime, by, exec, *stat in rows:
             if above not in parents:
                 parent = above.hex()
                 parents[above] = self._number(parent), self.names.setdefault(parent, {})
             number, names = parents[above]
-            facts = (version, placed, size, mtime, *stat, ids.pop(key))
-            self.rows[key] = pack(exec, mine, number, self._number(by), *facts, hash) + name.encode()
+            facts = (version, placed, size, mtime, *stat, self._ids.pop(key))
+            self.rows[key] = _ROW.pack(exec, mine, number, self._number(by), *facts, hash) + name.encode()
             if names.setdefault(name, key) is key:
                 self._count(name, size)
             else:

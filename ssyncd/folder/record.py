@@ -210,7 +210,7 @@ class Record:
         """The change that gave the entry its place was ours."""
         row = self.ghosts.get(key)
         if row is not None and not row.mine:
-            self.ghosts[key] = self._writes.remote[key] = RemoteRow(*row[:4], True, row.entry)
+            self.ghosts[key] = self._writes.remote[key] = row._replace(mine=True)
 
     def keys(self) -> Iterable[str]:
         return [*self._at_rest.rows, *(key for key, row in self.ghosts.held.items() if row.version)]

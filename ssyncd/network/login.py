@@ -116,13 +116,14 @@ def discover(
 ) -> Extensions:
     """What the server offers; a plain Simperium server says nothing of it, not even how large an object may be, so that
     `object_limit` (bytes) is believed. NetworkError; RemoteError for no such server."""
-    with _server(url, "", ca_file) as server:
-        told = _told(url, server.ask("GET", f"/1/{part(app)}/"))
+    told = _told(url, app, ca_file)
     return _extensions(told) if told else Extensions(object_limit=object_limit)
 
 
-def _told(url: str, answer: Answer) -> Mapping[str, Any]:
-    """What a server of ours says of itself, with `limits`; empty from any other. RemoteError."""
+def _told(url: str, app: str, ca_file: Path | None) -> Mapping[str, Any]:
+    """What a server of ours says of itself, with `limits`; empty from any other. NetworkError, RemoteError."""
+    with _server(url, "", ca_file) as server:
+        answer = server.ask("GET", f"/1/{part(app)}/")
     if 400 <= answer.status < 500:
         return {}
     value = _object(url, answer)
@@ -187,9 +188,7 @@ def logout(account: Account, ca_file: Path | None = None) -> bool:
 
 
 def _check_devices(account: Account, ca_file: Path | None) -> None:
-    with _server(account.url, "", ca_file) as server:
-        told = _told(account.url, server.ask("GET", f"/1/{part(account.app)}/"))
-    if told.get("devices") != 1:
+    if _told(account.url, account.app, ca_file).get("devices") != 1:
         raise RefusedError(f"{account.url}: this server lists and ends no access tokens", 404)
 
 

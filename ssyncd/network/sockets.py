@@ -25,19 +25,23 @@ def outgoing(opened: socket.socket) -> Outgoing:
     """Zeros where the system does not tell."""
     try:
         waiting = _QUEUED.unpack(fcntl.ioctl(opened.fileno(), termios.TIOCOUTQ, _QUEUED.pack(0)))[0]
-        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+        return Outgoing(waiting, _tcp_info(opened, _ACKED))
     except (AttributeError, OSError, ValueError):
         return Outgoing(0, 0)
-    return Outgoing(waiting, _ACKED.unpack(info)[0] if len(info) == _ACKED.size else 0)
 
 
 def round_trip(opened: socket.socket) -> float:
     """Seconds to the other end and back, at best; 0.0 where the system does not tell."""
     try:
-        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP.size)
+        return _tcp_info(opened, _ROUND_TRIP) / 1e6
     except (AttributeError, OSError):
         return 0.0
-    return _ROUND_TRIP.unpack(info)[0] / 1e6 if len(info) == _ROUND_TRIP.size else 0.0
+
+
+def _tcp_info(opened: socket.socket, field: struct.Struct) -> int:
+    """0 from a kernel that is too old for this field. AttributeError, OSError."""
+    info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, field.size)
+    return int(field.unpack(info)[0]) if len(info) == field.size else 0
 
 
 def is_readable(opened: socket.socket) -> bool:

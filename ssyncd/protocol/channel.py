@@ -151,8 +151,7 @@ class Channel:
         """
         self.closed()
         self.state = State.GREETING
-        self._listing = self._new_listing()
-        first = Since(self._store.cursor) if self._store.cursor else self._page_request("")
+        first = Since(self._store.cursor) if self._store.cursor else self._new_listing()
         command = first.text(self._number).partition(":")[2]
         self._say(replace(self._init, command=command, packed=self._init.packed and far))
 
@@ -258,11 +257,12 @@ class Channel:
 
     def _start_index(self) -> None:
         self.state = State.INDEXING
-        self._listing = self._new_listing()
-        self._say(self._page_request(""))
+        self._say(self._new_listing())
 
-    def _new_listing(self) -> _Listing:
-        return _Listing(lean=self._init.lean and self.knows_much())
+    def _new_listing(self) -> IndexRequest:
+        """Asks for its first page."""
+        self._listing = _Listing(lean=self._init.lean and self.knows_much())
+        return self._page_request("")
 
     def _page_request(self, mark: str) -> IndexRequest:
         return IndexRequest(data=True, mark=mark, limit=self._page, lean=self._listing.lean)

@@ -18,6 +18,7 @@ DATA = st.builds(
 
 
 def packed_form(texts: bytes, *contents: bytes) -> bytes:
+    """A packed message with these parts, whether they make sense or not."""
     first = seal(texts)
     return len(first).to_bytes(4) + first + b"".join(contents)
 

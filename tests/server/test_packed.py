@@ -6,17 +6,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ssyncd.content.compression import seal
 from ssyncd.content.packed import HELLO, LEAST, pack, unpack
+from tests.content.test_packed import packed_form
 from tests.server.running import Running, Socket, sets, told
 
 LONG = "x" * LEAST
-
-
-def of(texts: bytes) -> bytes:
-    """A packed message of these texts."""
-    first = seal(texts)
-    return len(first).to_bytes(4) + first
 
 
 async def packing(server: Running, **fields: object) -> Socket:
@@ -64,7 +58,8 @@ def test_what_comes_packed_is_taken_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0\0\0\x08\x01no zstd", of(b"no end"), of(b"\xff\1"), of(b"x" * 5_000_000), of(b"\x009\0\1")]
+    "data",
+    [b"", b"\0\0\0\x08\x01no zstd", *map(packed_form, (b"no end", b"\xff\1", b"x" * 5_000_000, b"\x009\0\1"))],
 )
 def test_what_cannot_be_unpacked_is_ignored(tmp_path: Path, data: bytes) -> None:
     async def story(server: Running) -> None:
