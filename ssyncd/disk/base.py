@@ -91,9 +91,7 @@ class Leftover(Struct, frozen=True):
     def origin(self) -> str:
         """By the name (see `stage`). Of two things that were changing places, ours is the one whose inode the name tells."""
         origin, _, inode = self.name.split(".")[1].partition("-")
-        if origin != "swap":
-            return origin
-        return "staged" if inode == str(self.stat.inode) else "aside"
+        return "staged" if inode == str(self.stat.inode) else {"swap": "aside", "keep": "parked"}.get(origin, origin)
 
 
 class Doomed(NamedTuple):
@@ -157,9 +155,12 @@ class Disk(Protocol):
     def flush(self) -> None:
         """Make everything written so far durable (one syncfs where there is one)."""
 
-    def put(self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool) -> Stat:
+    def put(
+        self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool, keep: str | None = None
+    ) -> Stat:
         """Put a staged file at a path; `mtime` in microseconds. Looks: None means that nothing is there yet. The file that
-        was there is removed only after it proved to be the expected one."""
+        was there is removed only after it proved to be the expected one; or it is kept, under another path in the same
+        directory. ChangedError, and nothing is changed, if anything is there."""
 
     def put_new(self, arrivals: Sequence[Arrival]) -> dict[str, Stat | DiskError]:
         """Where nothing is, as `put` does, with fewer calls for each the more are in one directory. What is there now, by path,
@@ -168,12 +169,8 @@ class Disk(Protocol):
     def make_dir(self, path: str) -> Stat:
         """ChangedError if something is there."""
 
-    def make_link(self, path: str, target: str, expected: Stat | None) -> Stat:
+    def make_link(self, path: str, target: str, expected: Stat | None, keep: str | None = None) -> Stat:
         """Looks, as `put`."""
-
-    def copy(self, source: str, target: str, expected: Stat) -> Stat:
-        """A second name for the bytes at source (a hard link, else a copy). Looks at source; ChangedError if target is taken
-        by anything but these bytes already."""
 
     def move(self, source: str, target: str, expected: Stat) -> Stat:
         """Rename. Looks at source; ChangedError if anything is at target."""

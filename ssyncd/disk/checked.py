@@ -164,12 +164,14 @@ class CheckedDisk:
 
     # Changing
 
-    def put(self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool) -> Stat:
+    def put(
+        self, staged: Staged, path: str, expected: Stat | None, mtime: int, exec: bool, keep: str | None = None
+    ) -> Stat:
         with Place(self._calls, path) as place:
             if expected is not None:
                 place.expect(expected)
             self._mover.make_ready(place, staged.name, expected, mtime, exec)
-            seen = self._mover.bring(place, staged.name, expected)
+            seen = self._mover.bring(place, staged.name, expected, keep)
         self._names.done(staged.tag, staged.name)
         return seen
 
@@ -186,7 +188,7 @@ class CheckedDisk:
                 raise ChangedError(path, "its directory was moved meanwhile")
             return seen
 
-    def make_link(self, path: str, target: str, expected: Stat | None) -> Stat:
+    def make_link(self, path: str, target: str, expected: Stat | None, keep: str | None = None) -> Stat:
         if not target or "\0" in target:
             raise DiskError(path, "not a link that this disk can hold")
         with Place(self._calls, path) as place:
@@ -195,15 +197,10 @@ class CheckedDisk:
             name = self._names.new("link", "staged")
             self._calls.symlink(target, self._calls.stage, name)
             try:
-                return self._mover.bring(place, name, expected)
+                return self._mover.bring(place, name, expected, keep)
             except (OSError, DiskError):
                 self._calls.unlink(self._calls.stage, name)
                 raise
-
-    def copy(self, source: str, target: str, expected: Stat) -> Stat:
-        with Place(self._calls, source) as here, Place(self._calls, target) as there:
-            here.expect(expected)
-            return self._mover.second_name(here, there, expected)
 
     def move(self, source: str, target: str, expected: Stat) -> Stat:
         with Place(self._calls, source) as here, Place(self._calls, target) as there:

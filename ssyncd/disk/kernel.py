@@ -244,15 +244,6 @@ class MemoryCalls:
             self._touch(node, name)
             self._touch(to, other_name)
 
-    def link(self, source: int, name: str, target: int, new_name: str, /) -> None:
-        with self._call("link", source, name, changes=True) as node:
-            found, to = self.files.child(node, name), self._node(target)
-            if found.kind == "dir":
-                raise fail(errno.EPERM, name)
-            self._refuse_taken(to, new_name)
-            self.files.enter(to, new_name, found)
-            self._touch(to, new_name)
-
     def symlink(self, target: str, directory: int, name: str, /) -> None:
         with self._call("symlink", directory, name, changes=True) as node:
             self._make(node, name, "link", 0o777).target = target

@@ -13,9 +13,6 @@ from ssyncd.errors import ChangedError, GoneError
 
 log = logging.getLogger(__name__)
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
-_BLOCK = 1 << 20
-
 
 def mode_for(calls: Calls, place: Place, expected: Stat | None, exec: bool) -> int:
     """Permission bits: those of the file that is there but setuid and the like; `exec` where reading is allowed."""
@@ -41,8 +38,8 @@ class Mover:
 
     # In
 
-    def bring(self, place: Place, name: str, expected: Stat | None) -> Stat:
-        """A finished thing of the stage to its place; the expected one that was there is removed."""
+    def bring(self, place: Place, name: str, expected: Stat | None, keep: str | None = None) -> Stat:
+        """A finished thing of the stage to its place; the expected one that was there is removed, or kept at a path beside."""
         if expected is None:
             return self.place(place, name)
         if expected.kind not in ("file", "link"):
@@ -50,11 +47,12 @@ class Mover:
         self._refuse_written(place.parent, place.name, place.path)
         # From here on this name may hold what was the user's: a crash must not leave that under a name that says "staged".
         ours = self._calls.look(self._calls.stage, name)
-        aside = self._names.swap(name, ours.inode)
+        aside = self._names.swap(name, ours.inode, keep is not None)
+        beside = place.beside(keep) if keep is not None else None
         self._calls.rename(self._calls.stage, name, self._calls.stage, aside)
         try:
             swap = self._swap if self._calls.exchanges else self._swap_by_steps
-            swap(place, aside, ours, expected)
+            swap(place, aside, (ours, expected), beside)
         except (OSError, ChangedError):
             self._name_again(aside, name, ours)
             raise
@@ -89,20 +87,33 @@ class Mover:
         else:
             self.put_back(aside, place)
 
-    def _swap(self, place: Place, aside: str, ours: Stat, expected: Stat) -> None:
-        stage = self._calls.stage
+    def _swap(self, place: Place, aside: str, pair: tuple[Stat, Stat], keep: Place | None) -> None:
+        stage, (ours, expected) = self._calls.stage, pair
         self._calls.exchange(stage, aside, place.parent, place.name)
-        if self._proves(aside, expected) and place.stands():
-            self._calls.unlink(stage, aside)
-            return
-        # A user's write came between the look and the exchange.
         try:
-            self._calls.exchange(stage, aside, place.parent, place.name)
-        except FileNotFoundError:
-            self.put_back(aside, place)
-        else:
-            self._keep_odd(aside, place, ours)
-        raise ChangedError(place.path, "it changed since it was looked at")
+            if not self._proves(aside, expected) or not place.stands():
+                raise ChangedError(place.path, "it changed since it was looked at")
+            self._clear(aside, keep)
+        except (OSError, ChangedError):
+            # A user's write came between the look and the exchange; or the old one can not leave.
+            try:
+                self._calls.exchange(stage, aside, place.parent, place.name)
+            except FileNotFoundError:
+                self.put_back(aside, place)
+            else:
+                self._keep_odd(aside, place, ours)
+            raise
+
+    def _clear(self, old: str, keep: Place | None) -> None:
+        """What was replaced, and has proven to be what it should be, leaves the stage. Never by two names at a time: who writes
+        into one of them would write into the other, of which no watcher tells."""
+        if keep is None:
+            self._calls.unlink(self._calls.stage, old)
+            return
+        kept = self.enter(keep, old)
+        if not keep.stands():
+            self._take_back(keep, old, kept)
+            raise ChangedError(keep.path, "its directory was moved meanwhile")
 
     def _keep_odd(self, aside: str, place: Place, ours: Stat) -> None:
         """Exchanged back; if it was not ours that came out, it is a third version: it stays in the stage."""
@@ -110,22 +121,22 @@ class Mover:
         if not ours.same(found):
             log.warning("%s: written twice while it was replaced; one version is kept as %s", place.path, aside)
 
-    def _swap_by_steps(self, place: Place, aside: str, ours: Stat, expected: Stat) -> None:
+    def _swap_by_steps(self, place: Place, aside: str, pair: tuple[Stat, Stat], keep: Place | None) -> None:
         """Without exchange: the old thing is taken aside first, so for a moment nothing is at the place."""
-        old = self._names.new(aside.partition(".")[0], "aside")
+        ours, expected = pair
+        old = self._names.new(aside.partition(".")[0], "aside" if keep is None else "parked")
         self.take(place, old, expected)
-        try:
+        with self._back_if_not(old, place):
             if not self._proves(old, expected):
                 raise ChangedError(place.path, "a program is writing it")
             self._calls.rename(self._calls.stage, aside, place.parent, place.name)
-        except (OSError, ChangedError):
-            self.put_back(old, place)
-            raise
-        if not place.stands():
-            self._take_back(place, aside, ours)
-            self.put_back(old, place)
-            raise ChangedError(place.path, "its directory was moved meanwhile")
-        self._calls.unlink(self._calls.stage, old)
+            try:
+                if not place.stands():
+                    raise ChangedError(place.path, "its directory was moved meanwhile")
+                self._clear(old, keep)
+            except (OSError, ChangedError):
+                self._take_back(place, aside, ours)
+                raise
 
     def _name_again(self, aside: str, name: str, ours: Stat) -> None:
         """The swap failed: if ours came back, it is a staged file again, to be put another time."""
@@ -236,88 +247,3 @@ class Mover:
         except (OSError, ChangedError):
             self.put_back(name, here)
             raise
-
-    def second_name(self, here: Place, there: Place, expected: Stat) -> Stat:
-        """A hard link. For a moment both names are one file, which is what keeps a write that comes now."""
-        try:
-            self._calls.link(here.parent, here.name, there.parent, there.name)
-        except FileExistsError as error:
-            return self._already(here, there, expected, error)
-        except FileNotFoundError as error:
-            raise GoneError(here.path, "it is no longer there") from error
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            return self._copy_bytes(here, there, expected)
-        found = there.look()
-        if found is None or not expected.same(found) or not here.stands() or not there.stands():
-            self._unlink_second(here, there)
-            raise ChangedError(here.path, "it changed since it was looked at")
-        return found
-
-    def _unlink_second(self, here: Place, there: Place) -> None:
-        """Taken aside first: what is at the new name now may be a user's."""
-        aside = self._names.new("copy", "aside")
-        self._calls.rename(there.parent, there.name, self._calls.stage, aside)
-        first = here.look()
-        if first is not None and first.inode == self._calls.look(self._calls.stage, aside).inode:
-            self._calls.unlink(self._calls.stage, aside)
-        else:
-            self.put_back(aside, there)
-
-    def _already(self, here: Place, there: Place, expected: Stat, error: OSError) -> Stat:
-        """A copy made before a crash is there: the same file, or the same bytes."""
-        found = there.look()
-        if found is not None and (found.inode == expected.inode or self._equal(here, there, expected, found)):
-            return found
-        raise error
-
-    def _equal(self, here: Place, there: Place, expected: Stat, found: Stat) -> bool:
-        if (found.kind, found.size) != ("file", expected.size) or expected.kind != "file":
-            return False
-        one = self._calls.open(here.parent, here.name)
-        try:
-            other = self._calls.open(there.parent, there.name)
-            try:
-                return self._same_bytes(one, other)
-            finally:
-                self._calls.close(other)
-        finally:
-            self._calls.close(one)
-
-    def _same_bytes(self, one: int, other: int) -> bool:
-        while block := self._calls.read(one, _BLOCK):
-            if block != self._calls.read(other, _BLOCK):
-                return False
-        return not self._calls.read(other, 1)
-
-    def _copy_bytes(self, here: Place, there: Place, expected: Stat) -> Stat:
-        name = self._names.new("copy", "staged")
-        if expected.kind == "link":
-            self._calls.symlink(self._calls.read_link(here.parent, here.name), self._calls.stage, name)
-        else:
-            self._copy_file(here, name, expected)
-        try:
-            return self.place(there, name)
-        except (OSError, ChangedError):
-            self._calls.unlink(self._calls.stage, name)
-            raise
-
-    def _copy_file(self, here: Place, name: str, expected: Stat) -> None:
-        source = self._calls.open(here.parent, here.name)
-        try:
-            target = self._calls.create(self._calls.stage, name)
-            try:
-                offset = 0
-                while block := self._calls.read(source, _BLOCK):
-                    self._calls.write_at(target, block, offset)
-                    offset += len(block)
-            finally:
-                self._calls.close(target)
-            if not expected.same(self._calls.look_open(source)):
-                self._calls.unlink(self._calls.stage, name)
-                raise ChangedError(here.path, "it changed while it was copied")
-        finally:
-            self._calls.close(source)
-        self._calls.set_mtime(self._calls.stage, name, expected.mtime)
-        self._calls.chmod(self._calls.stage, name, self._calls.mode(here.parent, here.name) & 0o777)

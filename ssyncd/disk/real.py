@@ -173,9 +173,6 @@ class RealCalls:
     def exchange(self, one: int, name: str, other: int, other_name: str, /) -> None:
         system.rename2(one, name, other, other_name, system.RENAME_EXCHANGE)
 
-    def link(self, source: int, name: str, target: int, new_name: str, /) -> None:
-        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-
     def symlink(self, target: str, directory: int, name: str, /) -> None:
         os.symlink(target, name, dir_fd=directory)
 

@@ -1,6 +1,7 @@
 """Names in `.ssyncd/stage/`: TAG.ORIGIN.NUMBER, so that what a crash leaves there can be told apart.
 
-ORIGIN is "staged", "parked", "aside", or "swap-INODE" for a staged file (of this inode) while it changes places with another.
+ORIGIN is "staged", "parked", "aside", or, for a staged file of this inode while it changes places with another, "swap-INODE" if
+that one is to go and "keep-INODE" if it is to be kept.
 """
 
 import itertools
@@ -10,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from ssyncd.disk.base import Leftover, Stat
 from ssyncd.errors import DiskError
 
-_NAME = re.compile(r"([0-9A-Za-z_-]{1,64})\.(staged|parked|aside|swap-[0-9]{1,20})\.([0-9]{1,12})")
-OURS = ("link", "copy", "respell")
+_NAME = re.compile(r"([0-9A-Za-z_-]{1,64})\.(staged|parked|aside|(?:swap|keep)-[0-9]{1,20})\.([0-9]{1,12})")
+OURS = ("link", "respell")
 """Tags of things that are made and put in place in one go: never resumed."""
 _TAG = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
@@ -46,9 +47,9 @@ class StageNames:
             raise DiskError("", f"not a tag: {tag!r}")
         return f"{tag}.parked.0"
 
-    def swap(self, name: str, inode: int) -> str:
+    def swap(self, name: str, inode: int, keep: bool) -> str:
         """For a staged file while it is exchanged: if a crash comes, the inode tells whether it has left yet."""
-        return self.new(name.partition(".")[0], f"swap-{inode}")
+        return self.new(name.partition(".")[0], f"{'keep' if keep else 'swap'}-{inode}")
 
     def is_kept(self, leftover: Leftover) -> bool:
         """Whether it is what `resumable` would give."""

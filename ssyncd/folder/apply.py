@@ -156,12 +156,12 @@ class Applier:
             self._done(entry, self._disk.make_link(path, entry.target, None))
         self.agenda.touch(entry.key)
 
-    def _put(self, entry: Entry, path: str, expected: Stat | None, tag: str = "") -> None:
+    def _put(self, entry: Entry, path: str, expected: Stat | None, tag: str = "", keep: str | None = None) -> None:
         content = entry.content
         assert content is not None
         staged = self.supply.take(tag or entry.key, content.hash)
         try:
-            stat = self._disk.put(staged, path, expected, content.mtime, entry.exec)
+            stat = self._disk.put(staged, path, expected, content.mtime, entry.exec, keep)
         except BaseException:
             staged.discard()
             raise
@@ -221,35 +221,34 @@ class Applier:
         self._put_over(step.entry)
         self._footing.based(step.entry.key, before)
 
-    def _put_over(self, entry: Entry) -> None:
+    def _put_over(self, entry: Entry, keep: str | None = None) -> None:
         path = self._footing.path(entry.key)
         expected = self._footing.expected(entry.key, path)
         if entry.kind is Kind.FILE:
-            self._put(entry, path, expected)
+            self._put(entry, path, expected, keep=keep)
         else:
-            self._done(entry, self._disk.make_link(path, entry.target, expected))
+            self._done(entry, self._disk.make_link(path, entry.target, expected, keep))
 
     def _conflict(self, step: Conflict) -> None:
-        """Ours gets a second name first; only then the server's content takes its place. A crash between leaves both."""
+        """The server's content takes the place of ours, which gets another name. A crash between leaves both (see `recovery`)."""
         ours = self._footing.here(step.entry.key)
         path = self._footing.path(ours.key)
-        text = self.merging.merge(step, path, self._footing.expected(ours.key, path))
+        expected = self._footing.expected(ours.key, path)
+        text = self.merging.merge(step, path, expected)
         if text is not None:
             self._put_merged(ours, step.entry, path, text)
             return
         copy_path = self._footing.free_path(ours.parent, step.copy)
-        stat = self._disk.copy(path, copy_path, self._footing.expected(ours.key, path))
-        key = self.local.new_key(ours.parent, step.copy, ours.kind)
-        copy = ours._replace(key=key, name=step.copy)
-        self._done(copy, stat)
-        self.agenda.touch(key)
+        # Whatever comes of it: the copy may be there, and changed already.
+        self.agenda.look(copy_path)
+        self._put_over(step.entry, copy_path)
         log.info("both sides changed %r: ours is kept as %r", path, step.copy)
-        self._put_over(step.entry)
         self._footing.based(step.entry.key, ours)
-        # One name less for the same bytes: their ctime has changed.
-        after = self._disk.stat(copy_path)
-        if after is not None and after.same(stat):
-            self._done(copy, after)
+        kept = self._disk.stat(copy_path)
+        if kept is not None and kept.same(expected):
+            copy = ours._replace(key=self.local.new_key(ours.parent, step.copy, ours.kind), name=step.copy)
+            self._done(copy, kept)
+            self.agenda.touch(copy.key)
 
     def _put_merged(self, ours: Entry, theirs: Entry, path: str, text: bytes) -> None:
         """The file gets both edits; what it is now is read, and sent, like any edit of the user's."""

@@ -1,8 +1,8 @@
 """What a crash, or a step that failed twice, left in `.ssyncd/`: nothing a user wrote may end there.
 
-Staged files hold only bytes of ours and may be dropped (a broken-off fetch finds its own again by its tag). What was parked
-or moved aside was at an entry's place: unless it is just the version that the base knows and something else is there now, it
-goes back.
+Staged files hold only bytes of ours and may be dropped (a broken-off fetch finds its own again by its tag). What was parked,
+moved aside or to be kept was at an entry's place and goes back, or beside what is there now; but for what was moved aside to be
+removed, is just the version that the base knows, and has something in its place.
 """
 
 import logging

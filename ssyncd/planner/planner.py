@@ -98,7 +98,7 @@ def _replace(shape: Shape, local: Entry, wanted: Entry, conflict: bool, device: 
     def taken(name: str) -> bool:
         nonlocal kept
         here = tree.at(local.parent, name)
-        # A crash between the copy and the replacement: one copy is enough, if it stays. (We may be called like it ourselves.)
+        # Who has put a copy back in our place and still has it needs no other, if it stays. (We may be called like it ourselves.)
         kept = any(
             key != local.key and local.same_content(found) for key in here if (found := tree.get(key)) and shape.of(key)
         )

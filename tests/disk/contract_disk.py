@@ -18,11 +18,13 @@ def there(disk: Disk, path: str) -> Stat:
     return found
 
 
-def put(disk: Disk, path: str, data: bytes, expected: Stat | None = None, exec: bool = False) -> Stat:
+def put(
+    disk: Disk, path: str, data: bytes, expected: Stat | None = None, exec: bool = False, keep: str | None = None
+) -> Stat:
     staged = disk.stage(TAG)
     staged.write(data)
     staged.close()
-    return disk.put(staged, path, expected, MTIME, exec)
+    return disk.put(staged, path, expected, MTIME, exec, keep)
 
 
 class DiskContract:
@@ -368,32 +370,33 @@ class DiskContract:
             disk.park("two", TAG, there(disk, "two"))
         assert user.tree() == {"two": b"2"}
 
-    # Copying
+    # Keeping what is replaced
 
-    def test_a_copy_outlives_the_source(self, disk: Disk, user: Any) -> None:
-        user.write("file", b"mine")
-        disk.copy("file", "conflict", there(disk, "file"))
-        put(disk, "file", b"theirs", there(disk, "file"))
-        assert user.tree() == {"file": b"theirs", "conflict": b"mine"}
+    def test_what_is_replaced_can_be_kept_beside(self, disk: Disk, user: Any) -> None:
+        user.make_dir("dir")
+        user.write("dir/file", b"mine")
+        expected = there(disk, "dir/file")
+        seen = put(disk, "dir/file", b"theirs", expected, keep="dir/conflict")
+        assert user.tree() == {"dir": None, "dir/file": b"theirs", "dir/conflict": b"mine"}
+        assert seen.same(disk.stat("dir/file"))
+        assert expected.same(disk.stat("dir/conflict"))
+        assert disk.leftovers() == ()
 
-    def test_a_copy_made_before_is_found_again(self, disk: Disk, user: Any) -> None:
+    def test_nothing_is_replaced_to_be_kept_where_something_is(self, disk: Disk, user: Any) -> None:
         user.write("file", b"mine")
-        user.write("same", b"mine")
-        user.write("other", b"else")
+        user.write("taken", b"mine")
+        with pytest.raises(ChangedError):
+            put(disk, "file", b"theirs", there(disk, "file"), keep="taken")
         expected = there(disk, "file")
-        disk.copy("file", "conflict", expected)
-        assert disk.copy("file", "conflict", expected).same(disk.stat("conflict"))
-        assert disk.copy("file", "same", expected).same(disk.stat("same"))
+        user.write("file", b"edited")
         with pytest.raises(ChangedError):
-            disk.copy("file", "other", expected)
-        with pytest.raises(ChangedError):
-            disk.copy("file", "third", there(disk, "other"))
-        assert user.tree() == {"file": b"mine", "same": b"mine", "other": b"else", "conflict": b"mine"}
+            put(disk, "file", b"theirs", expected, keep="conflict")
+        assert user.tree() == {"file": b"edited", "taken": b"mine"}
 
-    def test_a_link_is_copied_as_a_link(self, disk: Disk, user: Any) -> None:
-        user.link("link", "target")
-        disk.copy("link", "second", there(disk, "link"))
-        assert user.tree() == {"link": "target", "second": "target"}
+    def test_a_link_is_kept_as_a_link(self, disk: Disk, user: Any) -> None:
+        user.link("link", "mine")
+        disk.make_link("link", "theirs", there(disk, "link"), keep="conflict")
+        assert user.tree() == {"link": "theirs", "conflict": "mine"}
 
     # Removing
 

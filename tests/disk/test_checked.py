@@ -136,9 +136,9 @@ def _move(disk: Disk) -> Callable[[], object]:
     return lambda: disk.move("dir/file", "dir/new", expected)
 
 
-def _copy(disk: Disk) -> Callable[[], object]:
-    expected = there(disk, "dir/file")
-    return lambda: disk.copy("dir/file", "dir/new", expected)
+def _put_and_keep(disk: Disk) -> Callable[[], object]:
+    staged, expected = _staged(disk), there(disk, "dir/file")
+    return lambda: disk.put(staged, "dir/file", expected, MTIME, False, "dir/new")
 
 
 def _park(disk: Disk) -> Callable[[], object]:
@@ -184,7 +184,7 @@ OPERATIONS = [
     _put_both,
     _put_over,
     _move,
-    _copy,
+    _put_and_keep,
     _park,
     _remove,
     _remove_both,
@@ -255,7 +255,7 @@ def test_a_program_that_has_the_file_open_keeps_what_it_writes_later(world: Worl
         at += 1
 
 
-@pytest.mark.parametrize("operation", [_put_over, _move, _copy, _park, _remove, _set_exec])
+@pytest.mark.parametrize("operation", [_put_over, _move, _put_and_keep, _park, _remove, _set_exec])
 def test_a_file_deleted_between_any_two_calls_does_no_harm(world: World, operation: Any) -> None:
     came, at = True, 0
     while came:
@@ -447,13 +447,19 @@ def test_a_restart_finds_what_was_put_aside_by_its_origin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "origins", "content"),
-    [("exchange", [], b"old"), ("being_written", ["aside"], b"theirs"), ("unlink", ["aside"], b"theirs")],
+    ("at", "keep", "origins", "content"),
+    [
+        ("exchange", None, [], b"old"),
+        ("being_written", None, ["aside"], b"theirs"),
+        ("unlink", None, ["aside"], b"theirs"),
+        ("exchange", "kept", [], b"old"),
+        ("being_written", "kept", ["parked"], b"theirs"),
+    ],
 )
 def test_after_a_crash_in_an_exchange_ours_and_theirs_are_told_apart(
-    at: str, origins: list[str], content: bytes
+    at: str, keep: str | None, origins: list[str], content: bytes
 ) -> None:
-    """What is ours is swept away; what was the user's waits to be looked at."""
+    """What is ours is swept away; what was the user's waits to be looked at, and what was to be kept to be put back."""
 
     class Crash(Exception):
         pass
@@ -468,7 +474,7 @@ def test_after_a_crash_in_an_exchange_ours_and_theirs_are_told_apart(
 
     disk.on_step = step
     with pytest.raises(Crash):
-        disk.put(staged, "file", expected, MTIME, False)
+        disk.put(staged, "file", expected, MTIME, False, keep)
     disk.restart()
     assert disk.user.tree() == {"file": content}
     assert [leftover.origin for leftover in disk.leftovers()] == origins

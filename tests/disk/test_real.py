@@ -216,9 +216,9 @@ def test_handles_do_not_leak(disk: RealDisk, tmp_path: Path) -> None:
         seen = put(disk, "dir/file", b"x")
         with pytest.raises(ChangedError):
             put(disk, "dir/file", b"z")
-        disk.copy("dir/file", "dir/copy", seen)
-        disk.remove("dir/copy", TAG, there(disk, "dir/copy"))
-        disk.remove("dir/file", TAG, seen)
+        put(disk, "dir/file", b"y", seen, keep="dir/kept")
+        disk.remove("dir/kept", TAG, seen)
+        disk.remove("dir/file", TAG, there(disk, "dir/file"))
         with pytest.raises(GoneError):
             disk.open("dir/file")
         disk.list("dir")

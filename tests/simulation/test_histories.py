@@ -221,6 +221,25 @@ UNSEEN = Script(
 was planned must not replace it."""
 
 
+def _dies_in_a_conflict(at: int) -> Script:
+    return Script(
+        993310790,
+        2,
+        False,
+        ("die", "strike"),
+        (
+            ("user0", 0, 2808, 1530),
+            ("all", 1, 129, 1365),
+            ("user15", 0, 3980, 2489),
+            ("user2", 1, 963, 3754),
+            ("wait", 0, 2172, 1501),
+            ("die", 1, at, 1178),
+            ("all", 0, 1087, 426),
+            ("user2", 1, 424, 1059),
+        ),
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, len(FIXED), 50))
 def test_histories_in_small_steps_end_well(first: int) -> None:
@@ -251,6 +270,12 @@ def test_what_was_planned_and_is_not_seen_any_more_is_not_sent() -> None:
     for seed in (4, 5, 7):
         with small_steps(seed):
             assert not run(UNSEEN).failure
+
+
+def test_after_a_crash_at_any_call_of_a_conflict_each_copy_is_a_file_of_its_own() -> None:
+    """Were two of them one file by two names, a write into one would change the other, of which no watcher tells."""
+    for at in range(40):
+        assert not run(_dies_in_a_conflict(at)).failure, f"call {at}"
 
 
 def test_a_seed_gives_the_same_history_each_time() -> None:
