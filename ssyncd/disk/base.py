@@ -137,6 +137,9 @@ class Disk(Protocol):
     def stat(self, path: str) -> Stat | None:
         """None if nothing is there."""
 
+    def names(self, path: str) -> int:
+        """How many names the file at a path has (hard links), here and elsewhere; 0 if nothing is there."""
+
     def read_link(self, path: str) -> str: ...
 
     def open(self, path: str) -> Reader:

@@ -80,6 +80,13 @@ class CheckedDisk:
         except GoneError:
             return None
 
+    def names(self, path: str) -> int:
+        try:
+            with Place(self._calls, path) as place:
+                return self._calls.names(place.parent, place.name)
+        except GoneError:
+            return 0
+
     def read_link(self, path: str) -> str:
         with Place(self._calls, path) as place:
             found = place.look()

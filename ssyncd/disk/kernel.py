@@ -126,6 +126,10 @@ class MemoryCalls:
         with self._call("mode", directory, name) as node:
             return self.files.child(node, name).mode
 
+    def names(self, directory: int, name: str, /) -> int:
+        with self._call("names", directory, name) as node:
+            return self.files.child(node, name).links
+
     def read_link(self, directory: int, name: str, /) -> str:
         with self._call("read_link", directory, name) as node:
             found = self.files.child(node, name)

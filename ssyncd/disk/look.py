@@ -31,11 +31,13 @@ WHOLE_SECOND = 1_000_000_000
 
 class Seen(Struct):
     """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
-    before and after, keys that are ignored from now on, directories that were not where they should be, but nobody said so
-    yet: they are to be looked at in a moment; and paths that could not be looked at: once more, later and later."""
+    before and after, files that were written in place, keys that are ignored from now on, directories that were not where they
+    should be, but nobody said so yet: they are to be looked at in a moment; and paths that could not be looked at: once more,
+    later and later."""
 
     touched: set[str] = field(default_factory=set)
     placed: list[tuple[str, Entry | None, Entry | None]] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     later: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
@@ -251,6 +253,8 @@ class Look:
             entry = entry._replace(exec=stat.exec, content=None)
             self._scanner.unread[key] = None
             self._scanner.young.discard(key)
+            if old is not None and old.inode == stat.inode and not stat.same(old):
+                self.seen.written.add(key)
         if entry != self._tree.get(key):
             self._tree.put(entry)
             self.seen.touched.add(key)
@@ -372,8 +376,7 @@ class Look:
             self._scanner.gone(gone)
 
     def _path(self, parent: str, name: str) -> str:
-        above = self._tree.path(parent)
-        return f"{above}/{name}" if above else name
+        return f"{above}/{name}" if (above := self._tree.path(parent)) else name
 
     def _clear(self, path: str) -> None:
         self._scanner.troubles.pop(path, None)

@@ -150,6 +150,11 @@ class User:
             node.target = target
             self._enter(path, node)
 
+    def name_too(self, path: str, other: str) -> None:
+        """A hard link: the file has another name."""
+        with self._acting(Touched(other)):
+            self._enter(other, self._files.walk(path))
+
     def rename(self, source: str, target: str) -> None:
         """Replaces a file at the target, as rename(2) does."""
         with self._acting(Touched(source), Touched(target)):

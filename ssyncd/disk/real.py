@@ -129,6 +129,9 @@ class RealCalls:
     def mode(self, directory: int, name: str, /) -> int:
         return stat.S_IMODE(os.lstat(name, dir_fd=directory).st_mode)
 
+    def names(self, directory: int, name: str, /) -> int:
+        return os.lstat(name, dir_fd=directory).st_nlink
+
     def read_link(self, directory: int, name: str, /) -> str:
         return os.readlink(name, dir_fd=directory)
 

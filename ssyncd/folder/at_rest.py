@@ -5,7 +5,7 @@ links are few, and directories are asked for with everything that is in them: th
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ssyncd.disk.base import Stat
@@ -20,6 +20,7 @@ T = TypeVar("T")
 # mtime, ctime and inode of its stat; the number of its row in the database; hash. The name follows, in UTF-8.
 _ROW = struct.Struct("<??IIqqqqqqqq32s")
 _STAT = struct.Struct("<?25xq8xqqq")
+_INODE = struct.Struct("<58xq")
 _ID = struct.Struct("<66xq")
 NOWHERE = Placed(0, False)
 CACHED = 256
@@ -166,6 +167,18 @@ class ByKey(Generic[T]):
         if key in self._rows:
             self._at_rest.release(key)
         return self.held.pop(key, default)
+
+
+class StatsByKey(ByKey[Stat]):
+    """Of what is on this disk."""
+
+    def __init__(self, at_rest: FilesAtRest) -> None:
+        super().__init__(at_rest, at_rest.stat)
+
+    def of(self, inodes: Container[int]) -> set[str]:
+        """Who has one of these inodes: all are looked through."""
+        found = {key for key, stat in self.held.items() if stat.inode in inodes}
+        return found.union(key for key, row in self._rows.items() if _INODE.unpack_from(row)[0] in inodes)
 
 
 class Ghosts(ByKey[RemoteRow]):

@@ -10,7 +10,7 @@ from ssyncd.disk.faults import is_own
 from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda, delay_after
-from ssyncd.folder.around import touch_around
+from ssyncd.folder.around import look_at_other_names, touch_around
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.exclusion import IGNORE_FILE, Exclusion
 from ssyncd.folder.record import SURE, Record
@@ -160,6 +160,7 @@ class Local:
             touch_around(self._agenda, self.record, key, before, after)
         for path in seen.later:
             self._agenda.at(self.clock.monotonic() + LATER, path, is_path=True)
+        look_at_other_names(self._agenda, self.record, self._disk, seen.written)
         self._look_again(seen.failed)
         for key in seen.ignored:
             self.record.drop_base(key)
@@ -331,5 +332,4 @@ class Local:
                 if entry is not None and entry.kind is kind and key not in record.local:
                     return key
         key = birth_key(parent, name, kind)
-        taken = key in record.local or key in record.remote or key in record.base
-        return self.random_key() if taken else key
+        return self.random_key() if key in record.local or key in record.remote or key in record.base else key

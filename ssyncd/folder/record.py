@@ -10,7 +10,7 @@ from typing import Any
 from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
 from ssyncd.errors import ContentError
-from ssyncd.folder.at_rest import ByKey, FilesAtRest, Ghosts
+from ssyncd.folder.at_rest import FilesAtRest, Ghosts, StatsByKey
 from ssyncd.folder.entries import is_data_of, is_key, is_plea, to_data, to_entry
 from ssyncd.folder.ledger import Ledger
 from ssyncd.planner.structure import Trees
@@ -43,7 +43,7 @@ class Record:
         self._at_rest = FilesAtRest(self._take_up, database.ids)
         database.resting = self._at_rest.id
         self.base, self.local, self.remote = Tree(self._at_rest), Tree(self._at_rest), Tree(self._at_rest)
-        self.stats = ByKey(self._at_rest, self._at_rest.stat)
+        self.stats = StatsByKey(self._at_rest)
         self.ghosts = Ghosts(self._at_rest)
         self.young: set[str] = set()
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}

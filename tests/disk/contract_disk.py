@@ -59,6 +59,15 @@ class DiskContract:
         user.set_exec("tool", True)
         assert there(disk, "tool").exec
 
+    def test_it_is_known_how_many_names_a_file_has(self, disk: Disk, user: Any) -> None:
+        user.make_dir("dir")
+        user.write("dir/file", b"1")
+        assert disk.names("dir/file") == 1
+        user.name_too("dir/file", "second")
+        assert disk.names("dir/file") == disk.names("second") == 2
+        user.delete("dir/file")
+        assert (disk.names("dir/file"), disk.names("second"), disk.names("no/where")) == (0, 1, 0)
+
     def test_a_file_is_read_from_the_start_and_anywhere(self, disk: Disk, user: Any) -> None:
         user.write("file", b"0123456789")
         reader = disk.open("file")

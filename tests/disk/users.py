@@ -36,6 +36,9 @@ class RealUser:
     def link(self, path: str, target: str) -> None:
         (self.root / path).symlink_to(target)
 
+    def name_too(self, path: str, other: str) -> None:
+        os.link(self.root / path, self.root / other)
+
     def rename(self, source: str, target: str) -> None:
         (self.root / source).rename(self.root / target)
 

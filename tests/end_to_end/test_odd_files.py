@@ -46,6 +46,19 @@ def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None
 
 
 @pytest.mark.slow
+def test_what_is_written_by_one_name_of_a_file_is_sent_for_all(site: Site) -> None:
+    one, other = site.pair()
+    one.write("a", "before")
+    one.path("d").mkdir()
+    os.link(one.path("a"), one.path("d/b"))
+    start(one, other)
+    assert agree(one, other) == {"a": b"before", "d/": "dir", "d/b": b"before"}
+    with open(one.path("d/b"), "a") as out:
+        out.write(" and after")
+    until(lambda: other.holds("a", "before and after") and other.holds("d/b", "before and after"))
+
+
+@pytest.mark.slow
 def test_what_is_too_deep_is_named_and_heals_when_it_is_moved_up(site: Site) -> None:
     one, other = site.pair()
     deep = one.path("/".join(["d"] * 249))

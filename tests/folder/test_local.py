@@ -124,3 +124,31 @@ def test_a_file_that_is_being_written_when_we_move_its_directory_is_waited_for_a
     two.engine.local.moved("d", "e")
     assert list(two.engine.local.writing) == ["e/f"]
     writing.close()
+
+
+def test_a_file_that_is_written_by_one_of_its_names_is_read_by_all_of_them(world: World) -> None:
+    one, two = world.machines
+    one.user.make_dir("d")
+    one.user.write("d/a", b"one")
+    one.user.name_too("d/a", "b")
+    one.user.write("c", b"not this")
+    world.settle()
+    assert two.user.tree() == {"d": None, "d/a": b"one", "b": b"one", "c": b"not this"}
+    for name, data in (("d/a", b"more"), ("b", b"and more")):
+        one.user.write(name, data)
+        world.settle()
+        assert two.user.tree() == {"d": None, "d/a": data, "b": data, "c": b"not this"}
+
+
+def test_a_file_that_is_written_elsewhere_is_one_by_itself(world: World) -> None:
+    """There it has two files where here it has two names: each is replaced, and the names part."""
+    one, two = world.machines
+    one.user.write("a", b"one")
+    one.user.name_too("a", "b")
+    world.settle()
+    two.user.write("a", b"changed")
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"a": b"changed", "b": b"one"}
+    one.user.write("b", b"and this")
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"a": b"changed", "b": b"and this"}
