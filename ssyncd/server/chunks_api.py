@@ -6,7 +6,6 @@ Bodies are taken and given record by record: id (32 bytes), length (4 bytes, big
 import asyncio
 import logging
 import math
-import struct
 import time
 from collections.abc import Sequence
 
@@ -15,10 +14,12 @@ from aiohttp import web
 from ssyncd.content.chunks import MAX_CHUNK
 from ssyncd.errors import ContentError, DiskError, RefusedError
 from ssyncd.server.answers import LaterError, app_of, as_json, bucket_name, services, signed_in
-from ssyncd.server.blobs.base import Blobs, Scope, Upload
+from ssyncd.server.blobs.base import Blobs, Scope, Stored, Upload
 from ssyncd.server.blobs.sealed import ID_LENGTH, ChunkTooLargeError, verify
+from ssyncd.server.outlet import Outlet, Part, outlet
 from ssyncd.server.quota import QUOTA
 from ssyncd.server.rates import Rate
+from ssyncd.server.records import HEAD, Records
 from ssyncd.server.services import Services
 
 log = logging.getLogger(__name__)
@@ -34,9 +35,10 @@ LONGEST_WAIT = 30.0
 LOOK = 1.0
 # What goes to a thread at once, and is in memory twice for each request.
 STEP = 1024 * 1024
+# So many chunks at most are looked for at once.
+IN_STEP = 16
 # A stored form may be this much longer than the plain bytes: a marker, and a frame that did not help.
 OVERHEAD = 1024
-_RECORD = struct.Struct(f">{ID_LENGTH}sI")
 _OCTETS = "application/octet-stream"
 
 
@@ -79,7 +81,7 @@ def _is_sound(blobs: Blobs, scope: Scope, chunk: bytes, limit: int) -> bool:
     if sealed is None:
         return False
     try:
-        verify(chunk, sealed, limit)
+        verify(chunk, [sealed], limit)
     except ContentError as error:
         log.warning("removed a chunk that was spoiled: %s", error)
         blobs.discard(scope, chunk, sealed)
@@ -102,7 +104,7 @@ async def put(request: web.Request) -> web.Response:
         raise RefusedError("the chunk is too large", 413)
     intake = _Intake(request, scope)
     try:
-        await intake.take(chunk, await _body(request, most))
+        await intake.take(chunk, [await _body(request, most)])
         await intake.finish()
     finally:
         await intake.abort()
@@ -114,17 +116,17 @@ async def put_many(request: web.Request) -> web.Response:
     scope = _scope(request)
     if (request.content_length or 0) > settings.request_limit:
         raise RefusedError(f"the request is over {settings.request_limit} bytes", 413)
-    intake = _Intake(request, scope)
+    intake, records = _Intake(request, scope), Records(request.content)
     size = 0
     try:
-        while (record := await _next_record(request)) is not None:
-            chunk, length = record
-            size += _RECORD.size + length
+        while (head := await records.head()) is not None:
+            chunk, length = head
+            size += HEAD.size + length
             if size > settings.request_limit:
                 raise RefusedError(f"the request is over {settings.request_limit} bytes", 413)
             if length > settings.chunk_limit + OVERHEAD:
                 raise RefusedError(f"chunk {chunk.hex()} is too large", 413)
-            await intake.take(chunk, await _exactly(request, length))
+            await intake.take(chunk, await records.stored(length))
         await intake.finish()
     finally:
         await intake.abort()
@@ -137,35 +139,78 @@ async def get_many(request: web.Request) -> web.StreamResponse:
     ids = await _ids(request)
     response = web.StreamResponse(headers={"Access-Control-Allow-Origin": "*"})
     response.content_type = _OCTETS
-    part, at = await _next_records(core, scope, ids, 0, wait)
-    # Only when the first part could be read: until then a failure is an answer.
-    await response.prepare(request)
-    while at < len(ids):
-        following = asyncio.ensure_future(_next_records(core, scope, ids, at, wait))
-        try:
-            await response.write(part)
-        finally:
-            part, at = await following
-    await response.write(part)
+    with outlet(request, core.carry) as way:
+        asked = _Asked(core, scope, ids, wait, way is not None)
+        part = await asked.next()
+        # Only when the first part could be read: until then a failure is an answer.
+        await response.prepare(request)
+        while part is not None:
+            following = asyncio.ensure_future(asked.next())
+            try:
+                await _give(response, way, part)
+            finally:
+                part = await following
     await response.write_eof()
     return response
 
 
-async def _next_records(
-    core: Services, scope: Scope, ids: Sequence[bytes], start: int, wait: float
-) -> tuple[bytes, int]:
-    if not wait or start == len(ids):
-        return await core.carry(_records, core.blobs, scope, ids, start)
-    deadline = time.monotonic() + wait
-    with core.arrivals.watched(scope) as arrival:
-        while True:
-            part, at = await core.carry(_records, core.blobs, scope, ids, start, True)
-            left = deadline - time.monotonic()
-            if at > start:
-                return part, at
-            if left <= 0 or core.hub.closing:
-                return await core.carry(_records, core.blobs, scope, ids, start)
-            await arrival.wait(min(left, LOOK))
+async def _give(response: web.StreamResponse, way: Outlet | None, part: bytes | list[Part]) -> None:
+    if isinstance(part, bytes):
+        await response.write(part)
+    elif way is not None:
+        await way.send(part)
+
+
+class _Asked:
+    """The chunks that somebody asked for, a part at a time: about STEP bytes of records, or the `files` that hold them where
+    those can be sent at once."""
+
+    def __init__(self, core: Services, scope: Scope, ids: Sequence[bytes], wait: float, files: bool) -> None:
+        self._core = core
+        self._scope = scope
+        self._ids = ids
+        self._at = 0
+        self._wait = wait
+        self._files = files
+
+    async def next(self) -> bytes | list[Part] | None:
+        """None after the last."""
+        if self._at == len(self._ids):
+            return None
+        if parts := self._at_hand():
+            return parts
+        return await self._read_when_there() if self._wait else await self._read()
+
+    async def _read_when_there(self) -> bytes | list[Part]:
+        deadline = time.monotonic() + self._wait
+        with self._core.arrivals.watched(self._scope) as arrival:
+            while not (part := await self._read(present=True)):
+                left = deadline - time.monotonic()
+                if left <= 0 or self._core.hub.closing:
+                    return await self._read()
+                await arrival.wait(min(left, LOOK))
+                if parts := self._at_hand():
+                    return parts
+        return part
+
+    async def _read(self, present: bool = False) -> bytes:
+        """With `present` not beyond the first that is not there."""
+        part, self._at = await self._core.carry(_records, self._core.blobs, self._scope, self._ids, self._at, present)
+        return part
+
+    def _at_hand(self) -> list[Part]:
+        if not self._files:
+            return []
+        ids = self._ids[self._at : self._at + IN_STEP]
+        parts: list[Part] = []
+        size = 0
+        for chunk, (path, length) in zip(ids, self._core.blobs.recent(self._scope, ids), strict=False):
+            if size >= STEP:
+                break
+            parts.append(Part(HEAD.pack(chunk, length), path, length))
+            size += length
+        self._at += len(parts)
+        return parts
 
 
 def _records(blobs: Blobs, scope: Scope, ids: Sequence[bytes], start: int, present: bool = False) -> tuple[bytes, int]:
@@ -178,9 +223,9 @@ def _records(blobs: Blobs, scope: Scope, ids: Sequence[bytes], start: int, prese
         sealed = blobs.get(scope, ids[at])
         if sealed is None and present:
             break
-        pieces.append(_RECORD.pack(ids[at], NOT_THERE if sealed is None else len(sealed)))
+        pieces.append(HEAD.pack(ids[at], NOT_THERE if sealed is None else len(sealed)))
         pieces.append(sealed or b"")
-        size += len(pieces[-1]) + _RECORD.size
+        size += len(pieces[-1]) + HEAD.size
         at += 1
     return b"".join(pieces), at
 
@@ -193,15 +238,16 @@ class _Intake:
         self._quota = request.app[QUOTA]
         self._scope = scope
         self._upload = self._core.blobs.upload(scope)
-        self._batch: list[tuple[bytes, bytes]] = []
+        self._batch: list[tuple[bytes, Stored]] = []
         self._size = 0
         self._total = 0
         self._storing: asyncio.Future[None] | None = None
 
-    async def take(self, chunk: bytes, sealed: bytes) -> None:
+    async def take(self, chunk: bytes, sealed: Stored) -> None:
+        size = sum(map(len, sealed))
         self._batch.append((chunk, sealed))
-        self._size += len(sealed)
-        self._total += len(sealed)
+        self._size += size
+        self._total += size
         if self._size >= STEP:
             await self._flush()
 
@@ -210,7 +256,11 @@ class _Intake:
         await self._quota.check(self._core, self._scope.user, self._total)
         batch, self._batch, self._size = self._batch, [], 0
         limit = self._core.settings.chunk_limit
-        self._storing = asyncio.ensure_future(self._core.carry(_store, self._upload, batch, limit))
+        self._storing = asyncio.ensure_future(self._store(batch, limit))
+
+    async def _store(self, batch: list[tuple[bytes, Stored]], limit: int) -> None:
+        async with self._core.storing:
+            await self._core.carry(_verify_and_add, self._upload, batch, limit)
 
     async def _stored(self) -> None:
         storing, self._storing = self._storing, None
@@ -232,7 +282,7 @@ class _Intake:
         await self._core.carry(self._upload.abort)
 
 
-def _store(upload: Upload, batch: list[tuple[bytes, bytes]], limit: int) -> None:
+def _verify_and_add(upload: Upload, batch: list[tuple[bytes, Stored]], limit: int) -> None:
     for chunk, sealed in batch:
         try:
             verify(chunk, sealed, limit)
@@ -284,22 +334,3 @@ async def _body(request: web.Request, most: int) -> bytes:
         if len(body) > most:
             raise RefusedError(f"the body is over {most} bytes", 413)
     return bytes(body)
-
-
-async def _next_record(request: web.Request) -> tuple[bytes, int] | None:
-    """The head of the next record; None at the end of the body."""
-    try:
-        head = await request.content.readexactly(_RECORD.size)
-    except asyncio.IncompleteReadError as error:
-        if not error.partial:
-            return None
-        raise RefusedError("the body ends inside a record", 400) from error
-    chunk, length = _RECORD.unpack(head)
-    return chunk, length
-
-
-async def _exactly(request: web.Request, length: int) -> bytes:
-    try:
-        return await request.content.readexactly(length)
-    except asyncio.IncompleteReadError as error:
-        raise RefusedError("the body ends inside a record", 400) from error

@@ -46,6 +46,9 @@ class Services:
         self._passwords = ThreadPoolExecutor(PASSWORDS, "ssyncd-password")
         self._carriers = ThreadPoolExecutor(CARRIERS, "ssyncd-chunks")
         self._buckets: dict[tuple[str, str, str], int] = {}
+        # Chunks are hashed and written by one thread at a time: two would mostly wait for each other at the interpreter's lock,
+        # and the event loop with them. Waiting for the disk afterwards is done at the same time.
+        self.storing = asyncio.Semaphore()
         self.writer = Writer(storage, self._deliver, object_limit=settings.object_limit)
         self.writer.start()
 

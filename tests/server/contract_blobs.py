@@ -1,6 +1,7 @@
 """What every chunk storage promises. A suite gives `blobs` and `clock` fixtures."""
 
 import os
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
@@ -16,8 +17,14 @@ def a_chunk(plain: bytes) -> tuple[bytes, bytes]:
     return blake3(plain).digest(), seal(plain)
 
 
+def in_pieces(plain: bytes, size: int = 1000) -> tuple[bytes, list[memoryview]]:
+    """As it comes from the network."""
+    chunk, sealed = a_chunk(plain)
+    return chunk, [memoryview(sealed)[at : at + size] for at in range(0, len(sealed), size)]
+
+
 def put(blobs: Blobs, scope: Scope, *plain: bytes) -> list[bytes]:
-    chunks = [a_chunk(one) for one in plain]
+    chunks = [in_pieces(one) for one in plain]
     upload = blobs.upload(scope)
     upload.add(chunks)
     upload.commit()
@@ -30,10 +37,32 @@ class BlobsContract:
         ids = put(blobs, HERE, *plain)
         assert [blobs.get(HERE, chunk) for chunk in ids] == [seal(one) for one in plain]
 
-    def test_nothing_is_there_before_commit_or_after_abort(self, blobs: Blobs) -> None:
-        chunk, sealed = a_chunk(b"x")
+    def test_more_pieces_than_a_system_call_takes_come_back(self, blobs: Blobs) -> None:
+        plain = os.urandom(5000)
         upload = blobs.upload(HERE)
-        upload.add([(chunk, sealed)])
+        upload.add([in_pieces(plain, 1)])
+        upload.commit()
+        assert blobs.get(HERE, a_chunk(plain)[0]) == seal(plain)
+
+    def test_recent_ones_are_files_that_hold_nothing_else(self, blobs: Blobs) -> None:
+        plain = [os.urandom(1000 + number) for number in range(5)]
+        ids = put(blobs, HERE, *plain)
+        found = blobs.recent(HERE, [*ids[:3], a_chunk(b"absent")[0], ids[4]])
+        assert found == [] or len(found) == 3
+        for (path, size), one in zip(found, plain, strict=False):
+            assert Path(path).read_bytes() == seal(one)
+            assert size == len(seal(one))
+        elsewhere = Scope(HERE.user, HERE.app, "other")
+        assert blobs.recent(elsewhere, ids) == []
+        blobs.remove(HERE, ids[0], FUTURE)
+        blobs.discard(HERE, ids[1], seal(plain[1]))
+        assert blobs.recent(HERE, ids[:1]) == blobs.recent(HERE, ids[1:2]) == []
+        assert len(blobs.recent(HERE, ids[2:])) == max(0, len(found))
+
+    def test_nothing_is_there_before_commit_or_after_abort(self, blobs: Blobs) -> None:
+        chunk = a_chunk(b"x")[0]
+        upload = blobs.upload(HERE)
+        upload.add([in_pieces(b"x")])
         assert blobs.get(HERE, chunk) is None
         assert blobs.missing(HERE, [chunk]) == [chunk]
         upload.abort()
@@ -42,7 +71,7 @@ class BlobsContract:
 
     def test_abort_after_commit_is_harmless(self, blobs: Blobs) -> None:
         upload = blobs.upload(HERE)
-        upload.add([a_chunk(b"x")])
+        upload.add([in_pieces(b"x")])
         upload.commit()
         upload.abort()
         assert blobs.missing(HERE, [a_chunk(b"x")[0]]) == []
@@ -63,8 +92,8 @@ class BlobsContract:
 
     def test_two_uploads_of_one_chunk_at_once_both_succeed(self, blobs: Blobs) -> None:
         first, second = blobs.upload(HERE), blobs.upload(HERE)
-        first.add([a_chunk(b"x")])
-        second.add([a_chunk(b"x")])
+        first.add([in_pieces(b"x")])
+        second.add([in_pieces(b"x")])
         first.commit()
         second.commit()
         assert blobs.get(HERE, a_chunk(b"x")[0]) == a_chunk(b"x")[1]

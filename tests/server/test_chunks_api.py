@@ -98,7 +98,7 @@ def test_what_another_process_stored_is_found_too(tmp_path: Path, monkeypatch: p
         await until(lambda: bool(core.arrivals._waiting))
         (scope,) = core.arrivals._waiting
         upload = core.blobs.upload(scope)
-        upload.add([(ids_of(b"x")[0], seal(b"x"))])
+        upload.add([(ids_of(b"x")[0], [seal(b"x")])])
         upload.commit()
         assert (await getting).body == record(b"x")
 
@@ -320,7 +320,7 @@ def test_a_full_disk_is_507_and_the_server_goes_on(tmp_path: Path, monkeypatch: 
             assert (answer.status, "No space left" in answer.json()["msg"]) == (507, True)
         assert (await call(server, "put", record(b"x"))).status == 200
 
-    def full(path: str, _content: bytes) -> None:
+    def full(path: str, *_: object) -> None:
         raise NoSpaceError(path, "No space left on device")
 
     told(tmp_path, story)

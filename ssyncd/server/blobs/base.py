@@ -8,6 +8,9 @@ full, UnreadableError otherwise.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+Stored = Sequence[bytes | bytearray | memoryview]
+"""A stored form, in pieces."""
+
 
 class Scope(NamedTuple):
     """A bucket of an account: nothing is shared across."""
@@ -20,7 +23,7 @@ class Scope(NamedTuple):
 class Upload(Protocol):
     """The chunks of one request. Nothing of it is visible before `commit`."""
 
-    def add(self, chunks: Sequence[tuple[bytes, bytes]]) -> None:
+    def add(self, chunks: Sequence[tuple[bytes, Stored]]) -> None:
         """Take (id, stored form), verified by the caller. An id that is there already is harmless."""
 
     def commit(self) -> None:
@@ -38,6 +41,10 @@ class Blobs(Protocol):
 
     def get(self, scope: Scope, chunk: bytes) -> bytes | None:
         """The stored form; None if it is not there."""
+
+    def recent(self, scope: Scope, ids: Sequence[bytes]) -> list[tuple[str, int]]:
+        """Of these chunks the first few that were put a short while ago: path and size of the file that holds the stored form and
+        nothing else. Does not block."""
 
     def usage(self, user: str) -> int:
         """Bytes of all chunks of an account, roughly."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ssyncd.errors import ContentError, NoSpaceError, UnreadableError
-from ssyncd.server.blobs.base import Scope
+from ssyncd.server.blobs.base import Scope, Stored
 from ssyncd.server.blobs.flush import begin, flush
 from ssyncd.server.blobs.sealed import verify
 
@@ -24,6 +24,10 @@ INCOMING = "incoming"
 APP = "ssyncd"
 # A shorter one is written together with others.
 LONG = 64 * 1024
+# The system takes no more in one call.
+MOST_PIECES = os.sysconf("SC_IOV_MAX")
+# So many that were put last are taken to be in the system's memory still.
+RECENT = 4096
 # Asking for many chunks must not keep the lock for long.
 ASK_STEP = 500
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -36,8 +40,9 @@ class DirectoryBlobs:
         self.incoming = root / INCOMING
         self._limit = chunk_limit
         self._serial = itertools.count(1)
-        # Guards removing: between looking at a chunk's age and removing it, nobody may be told that it is there.
+        # Guards removing: between looking at a chunk's age and removing it, nobody may be told that it is there; and _recent.
         self._lock = threading.Lock()
+        self._recent: dict[str, int] = {}
         with mapped(root):
             self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._recover()
@@ -55,10 +60,10 @@ class DirectoryBlobs:
             return False
         account, bucket, chunk, _ = parts
         try:
-            verify(bytes.fromhex(chunk), path.read_bytes(), self._limit)
+            verify(bytes.fromhex(chunk), [path.read_bytes()], self._limit)
         except (ContentError, ValueError):
             return False
-        self.place(path, self._root / account / bucket / chunk[:2] / chunk[2:])
+        self.place([(str(path), _path(str(self._root / account / bucket), bytes.fromhex(chunk)), 0)])
         return True
 
     def missing(self, scope: Scope, ids: Sequence[bytes]) -> list[bytes]:
@@ -81,6 +86,17 @@ class DirectoryBlobs:
                     return file.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+
+    def recent(self, scope: Scope, ids: Sequence[bytes]) -> list[tuple[str, int]]:
+        folder = str(self.folder(scope))
+        found: list[tuple[str, int]] = []
+        for chunk in ids:
+            path = _path(folder, chunk)
+            size = self._recent.get(path)
+            if size is None:
+                break
+            found.append((path, size))
+        return found
 
     def usage(self, user: str) -> int:
         with mapped(self._root):
@@ -116,7 +132,7 @@ class DirectoryBlobs:
             try:
                 if os.stat(path).st_mtime >= before:
                     return False
-                os.unlink(path)
+                self._unlink(path)
             except FileNotFoundError:
                 return False
             return True
@@ -126,7 +142,12 @@ class DirectoryBlobs:
         with self._lock:
             if self.get(scope, chunk) == sealed:
                 with mapped(path):
-                    os.unlink(path)
+                    self._unlink(path)
+
+    def _unlink(self, path: str) -> None:
+        """With the lock."""
+        self._recent.pop(path, None)
+        os.unlink(path)
 
     def close(self) -> None:
         pass
@@ -137,14 +158,18 @@ class DirectoryBlobs:
         bucket = scope.bucket + "~" if scope.bucket.strip(".") == "" else scope.bucket
         return self._root / account / bucket
 
-    def place(self, temporary: Path, final: Path) -> None:
-        """Rename a durable chunk to where it belongs; its age begins now."""
+    def place(self, chunks: Sequence[tuple[str, str, int]]) -> None:
+        """Rename durable chunks to where they belong, given as (path, path there, size); their age begins now."""
         with self._lock:
-            try:
-                os.rename(temporary, final)
-            except FileNotFoundError:
-                final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.rename(temporary, final)
+            for temporary, final, size in chunks:
+                try:
+                    os.rename(temporary, final)
+                except FileNotFoundError:
+                    os.makedirs(final.rpartition("/")[0], mode=0o700, exist_ok=True)
+                    os.rename(temporary, final)
+                self._recent[final] = size
+            while len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
 
 
 class DirectoryUpload:
@@ -152,28 +177,30 @@ class DirectoryUpload:
         self._blobs = blobs
         self._folder = blobs.folder(scope)
         self._suffix = f"{os.getpid()}-{number}"
-        self._staged: dict[bytes, str] = {}
+        # What each is called in `incoming`, and its size.
+        self._staged: dict[bytes, tuple[str, int]] = {}
 
-    def add(self, chunks: Sequence[tuple[bytes, bytes]]) -> None:
+    def add(self, chunks: Sequence[tuple[bytes, Stored]]) -> None:
         for chunk, sealed in chunks:
             if chunk in self._staged:
                 continue
             name = f"{self._folder.parent.name},{self._folder.name},{chunk.hex()},{self._suffix}"
-            path = str(self._blobs.incoming / name)
-            self._staged[chunk] = name
+            path = f"{self._blobs.incoming}/{name}"
+            size = sum(map(len, sealed))
+            self._staged[chunk] = name, size
             with mapped(path):
-                _write(path, sealed)
+                _write(path, sealed, size)
 
     def commit(self) -> None:
-        incoming = self._blobs.incoming
+        incoming, folder = self._blobs.incoming, str(self._folder)
         with mapped(incoming):
-            flush(incoming, list(self._staged.values()))
-            for chunk, name in self._staged.items():
-                self._blobs.place(incoming / name, Path(_path(str(self._folder), chunk)))
+            flush(incoming, [name for name, _ in self._staged.values()])
+            staged = self._staged.items()
+            self._blobs.place([(f"{incoming}/{name}", _path(folder, chunk), size) for chunk, (name, size) in staged])
         self._staged = {}
 
     def abort(self) -> None:
-        for name in self._staged.values():
+        for name, _ in self._staged.values():
             with suppress(OSError):
                 os.unlink(self._blobs.incoming / name)
         self._staged = {}
@@ -215,13 +242,15 @@ def _touch(folder: str, chunk: bytes) -> bool:
     return True
 
 
-def _write(path: str, content: bytes) -> None:
+def _write(path: str, content: Stored, size: int) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(file, view) :]
-        if len(content) >= LONG:
+        done = os.writev(file, content[:MOST_PIECES])
+        if done < size:
+            rest = memoryview(b"".join(content))[done:]
+            while rest:
+                rest = rest[os.write(file, rest) :]
+        if size >= LONG:
             begin(file)
     finally:
         os.close(file)

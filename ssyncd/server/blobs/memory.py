@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from ssyncd.server.blobs.base import Scope
+from ssyncd.server.blobs.base import Scope, Stored
 
 
 class MemoryBlobs:
@@ -31,6 +31,9 @@ class MemoryBlobs:
     def get(self, scope: Scope, chunk: bytes) -> bytes | None:
         found = self._chunks.get(scope, {}).get(chunk)
         return None if found is None else found[0]
+
+    def recent(self, scope: Scope, ids: Sequence[bytes]) -> list[tuple[str, int]]:  # noqa: ARG002 - there are no files
+        return []
 
     def usage(self, user: str) -> int:
         with self._lock:
@@ -69,8 +72,8 @@ class MemoryUpload:
         self._scope = scope
         self._chunks: list[tuple[bytes, bytes]] = []
 
-    def add(self, chunks: Sequence[tuple[bytes, bytes]]) -> None:
-        self._chunks += chunks
+    def add(self, chunks: Sequence[tuple[bytes, Stored]]) -> None:
+        self._chunks += [(chunk, b"".join(sealed)) for chunk, sealed in chunks]
 
     def commit(self) -> None:
         self._blobs.store(self._scope, self._chunks)

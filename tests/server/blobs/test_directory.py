@@ -10,7 +10,7 @@ from ssyncd.server.blobs import directory
 from ssyncd.server.blobs.base import Blobs, Scope
 from ssyncd.server.blobs.directory import DirectoryBlobs
 from ssyncd.server.blobs.opening import open_blobs
-from tests.server.contract_blobs import HERE, Age, BlobsContract, a_chunk, put
+from tests.server.contract_blobs import HERE, Age, BlobsContract, a_chunk, in_pieces, put
 
 LIMIT = 1024 * 1024
 
@@ -94,14 +94,14 @@ def test_after_a_crash_an_unfinished_chunk_is_gone(tmp_path: Path, blobs: Direct
 def test_a_full_disk_is_named_and_leaves_nothing_behind(
     tmp_path: Path, blobs: DirectoryBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_path: str, _content: bytes) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     upload = blobs.upload(HERE)
-    upload.add([a_chunk(b"x")])
+    upload.add([in_pieces(b"x")])
     monkeypatch.setattr(directory, "_write", full)
     with pytest.raises(NoSpaceError, match="No space left"):
-        upload.add([a_chunk(b"y")])
+        upload.add([in_pieces(b"y")])
     upload.abort()
     assert os.listdir(tmp_path / "incoming") == []
 
