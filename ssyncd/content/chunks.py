@@ -79,8 +79,18 @@ def cut(read: Callable[[int], bytes], size: int, max_chunk: int) -> Iterator[mem
     cutter = FastCDC(avg, min_size=avg // 4, max_size=min(2 * avg, max_chunk))
     rest = memoryview(b"")
     while window := _read_window(read):
-        buffer = memoryview(b"".join((rest, window)) if rest else window)
-        rest = yield from _settled(cutter, buffer)
+        done = 0
+        if rest:
+            # What begins in the rest is decided by so much of the window at most: all of it need not be copied.
+            both = memoryview(b"".join((rest, window[: cutter.max_size])))
+            while done < len(rest) and done + cutter.max_size <= len(both):
+                chunk = next(iter(cutter.cut_buf(both[done:])))
+                yield chunk.data
+                done += chunk.length
+            if done < len(rest):
+                rest = both[done:]
+                continue
+        rest = yield from _settled(cutter, memoryview(window)[done - len(rest) :])
     if rest:
         yield from (chunk.data for chunk in cutter.cut_buf(rest))
 
