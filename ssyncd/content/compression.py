@@ -48,12 +48,12 @@ _packers = _Pool(lambda: zstandard.ZstdCompressor(level=LEVEL))
 _openers = _Pool(zstandard.ZstdDecompressor)
 
 
-def seal(plain: bytes) -> bytes:
+def seal(plain: bytes | memoryview) -> bytes:
     """Plain bytes to the stored form, compressed where that helps."""
     return b"".join(seal_apart(plain))
 
 
-def seal_apart(plain: bytes) -> tuple[bytes, bytes]:
+def seal_apart(plain: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
     """The same, without a copy of what does not get smaller: the first byte, and the others."""
     size = len(plain)
     if size > SHORT and _looks_packed(plain):
@@ -63,7 +63,7 @@ def seal_apart(plain: bytes) -> tuple[bytes, bytes]:
     return (ZSTD, packed) if len(packed) < size - size // LEAST_SAVING else (RAW, plain)
 
 
-def _looks_packed(plain: bytes) -> bool:
+def _looks_packed(plain: bytes | memoryview) -> bool:
     """Whether a few samples say that compressing is a waste (video, archives, encrypted files)."""
     view = memoryview(plain)
     step = (len(view) - SAMPLE) // (SAMPLES - 1)

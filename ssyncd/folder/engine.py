@@ -112,7 +112,7 @@ class Engine:
 
     def _hand_in(self) -> None:
         self.local.clock = self.sender.clock = self.pleas.clock = self.notices.clock = self.edge.clock
-        self.sender.begun = self.notices.give
+        self.sender.begun, self.edge.transfers.early_uploads.may_send = self.notices.give, self._may_send
         self.holds.judged, self.notices.deletions_come = self.notices.give_deletions, self.holds.expect
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
         self.local.found, self.local.is_live = self.pleas.found, lambda: self.line.live

@@ -35,6 +35,7 @@ from ssyncd.network.http import (
 from ssyncd.network.login import Account, Extensions, bucket_name
 
 T = TypeVar("T")
+Plain = bytes | memoryview
 
 MAX_IDS = 10_000
 # The server reads each of these.
@@ -87,9 +88,9 @@ class HttpChunks:
             absent |= told
         return absent
 
-    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> int:
         sent, size = 0, 0
-        pieces: list[bytes] = []
+        pieces: list[Plain] = []
         for id, plain in chunks:
             first, others = seal_apart(plain)
             sealed = len(first) + len(others)
@@ -119,7 +120,7 @@ class HttpChunks:
     def close(self) -> None:
         self._server.close()
 
-    def _put(self, pieces: list[bytes], size: int) -> int:
+    def _put(self, pieces: list[Plain], size: int) -> int:
         response = self._server.open("POST", f"{self._path}put", pieces, BINARY)
         try:
             _check_status(response)
@@ -159,7 +160,7 @@ class ObjectChunks:
                 self._present = self._list()
             return {id for id in ids if id not in self._present}
 
-    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> int:
         sent = 0
         for id, plain in chunks:
             value = json.dumps({"data": b64encode(seal(plain)).decode("ascii")}).encode()
@@ -270,7 +271,7 @@ class RetryingChunks:
     def check(self, ids: Sequence[bytes]) -> set[bytes]:
         return self._persist(lambda: self._store.check(ids))
 
-    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> int:
         left = list(chunks)
         sent = failures = 0
         while left:
@@ -319,11 +320,11 @@ class RetryingChunks:
             raise error
 
 
-def _size(chunks: Iterable[tuple[bytes, bytes]]) -> int:
+def _size(chunks: Iterable[tuple[bytes, Plain]]) -> int:
     return sum(len(plain) for _, plain in chunks)
 
 
-def _first(chunks: Sequence[tuple[bytes, bytes]], most: int) -> list[tuple[bytes, bytes]]:
+def _first(chunks: Sequence[tuple[bytes, Plain]], most: int) -> list[tuple[bytes, Plain]]:
     """The first few, of at most so many bytes, but one at least."""
     total = accumulate(len(plain) for _, plain in chunks)
     return list(chunks[: max(1, sum(size <= most for size in total))])

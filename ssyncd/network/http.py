@@ -78,7 +78,7 @@ class HttpServer:
         return answer
 
     def open(
-        self, method: str, path: str, body: Iterable[bytes] = (), headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: Iterable[bytes | memoryview] = (), headers: Mapping[str, str] | None = None
     ) -> Response:
         """One request; the caller reads the answer and then calls `release_conn`, or `close` on the response to give up."""
         pieces = [piece for piece in body if piece]
@@ -87,7 +87,7 @@ class HttpServer:
             response = self._pool.urlopen(
                 method,
                 self._root + path,
-                body=pieces or None,
+                body=pieces or None,  # type: ignore[arg-type]  # it sends whatever a socket takes
                 headers={**self._headers, **length, **(headers or {})},
                 preload_content=False,
                 decode_content=False,

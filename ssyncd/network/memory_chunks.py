@@ -42,7 +42,7 @@ class MemoryChunks:
         except ContentError:
             return False
 
-    def put(self, chunks: Iterable[tuple[bytes, bytes]]) -> int:
+    def put(self, chunks: Iterable[tuple[bytes, bytes | memoryview]]) -> int:
         arriving = {id: bytes(plain) for id, plain in chunks}
         self._request("put", len(arriving))
         sent = 0

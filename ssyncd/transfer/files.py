@@ -11,6 +11,7 @@ from ssyncd.disk.base import Disk, Reader, Staged, Stat, Wanted
 from ssyncd.errors import ChangedError, DiskError, SsyncdError
 from ssyncd.planner.tree import Content
 from ssyncd.transfer.jobs import ReadDone, ReadJob
+from ssyncd.transfer.undertaking import Early
 
 # Files from here on are hashed by a second thread while the first reads and cuts.
 LONG_FILE = 8 * MIB
@@ -47,7 +48,9 @@ def write_small(disk: Disk, tag: str, content: Content, body: Body) -> Staged:
     return staged
 
 
-def read_file(disk: Disk, job: ReadJob, device: str, max_chunk: int, went: Callable[[int], None]) -> ReadDone:
+def read_file(
+    disk: Disk, job: ReadJob, device: str, max_chunk: int, went: Callable[[int], None], early: Early | None = None
+) -> ReadDone:
     """Read a file of any size with bounded memory; `went(bytes)` is told the progress and may raise to stop."""
     if job.stat.size <= INLINE_LIMIT:
         done = read_small(disk, job.path, job.stat, device, job.key)
@@ -55,7 +58,7 @@ def read_file(disk: Disk, job: ReadJob, device: str, max_chunk: int, went: Calla
         return done
     with closing(disk.open(job.path)) as reader:
         check_same(reader, job.path, job.stat)
-        rows, whole = cut_and_hash(_bounded(reader, job, went), job.stat.size, max_chunk)
+        rows, whole = cut_and_hash(_bounded(reader, job, went), job.stat.size, max_chunk, early)
         if whole.size != job.stat.size:
             raise ChangedError(job.path, "its size changed while it was read")
         check_same(reader, job.path, job.stat)
@@ -69,7 +72,9 @@ def check_same(reader: Reader, path: str, stat: Stat) -> None:
         raise ChangedError(path, "it changed")
 
 
-def cut_and_hash(read: Callable[[int], bytes], size: int, max_chunk: int) -> tuple[tuple[Row, ...], FileHash]:
+def cut_and_hash(
+    read: Callable[[int], bytes], size: int, max_chunk: int, early: Early | None = None
+) -> tuple[tuple[Row, ...], FileHash]:
     """The rows of a file and the hash of all of it, in one pass."""
     whole = FileHash()
     rows: list[Row] = []
@@ -78,6 +83,8 @@ def cut_and_hash(read: Callable[[int], bytes], size: int, max_chunk: int) -> tup
         for piece in pieces:
             whole.update(piece)
             rows.append(Row(chunk_id(piece), len(piece)))
+            if early is not None:
+                early.offer(rows[-1].id, piece)
 
     pieces = cut(read, size, max_chunk)
     if size < LONG_FILE:

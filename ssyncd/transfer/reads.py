@@ -38,7 +38,12 @@ class Read:
         return self._results
 
     def _read(self, job: ReadJob) -> ReadDone:
-        return read_file(self._desk.disk, job, self._device, self._desk.store.max_chunk, partial(self._went, job))
+        desk, early = self._desk, self._desk.begin_early(job)
+        try:
+            return read_file(desk.disk, job, self._device, desk.store.max_chunk, partial(self._went, job), early)
+        finally:
+            if early is not None:
+                early.end()
 
     def _went(self, job: ReadJob, size: int) -> None:
         if not self._desk.wanted(job):

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from ssyncd.disk.base import Disk
 from ssyncd.errors import SsyncdError
 from ssyncd.network.base import ChunkStore
-from ssyncd.transfer.jobs import Job, Result
+from ssyncd.transfer.jobs import Job, ReadJob, Result
 
 T = TypeVar("T")
 
@@ -30,6 +30,20 @@ class Desk(Protocol):
 
     def wanted(self, job: Job) -> bool:
         """False once the job was cancelled or the transfers stop."""
+
+    def begin_early(self, job: ReadJob) -> "Early | None":
+        """What sends the chunks of a file while it is read; None where that is not to be."""
+
+    def wait_early(self, key: str) -> None:
+        """Until nothing of that is under way any more for the file that was read last under this key."""
+
+
+class Early(Protocol):
+    def offer(self, id: bytes, plain: memoryview) -> None:
+        """A chunk, to be sent or not; never waits. What `plain` is of must not change."""
+
+    def end(self) -> None:
+        """No more will come."""
 
 
 class Undertaking(Protocol):

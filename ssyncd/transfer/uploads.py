@@ -47,6 +47,8 @@ class Upload:
                 self._holders.setdefault(chunk.row.id, []).append(chunk)
         if not self._holders:
             return ()
+        for file in self._files:
+            self._desk.wait_early(file.job.key)
         missing = self._missing()
         needed = [holders[0] for id, holders in self._holders.items() if id in missing]
         # The lists first: who fetches ahead can do nothing without them.

@@ -9,10 +9,11 @@ from functools import partial
 from ssyncd.disk.base import Disk
 from ssyncd.errors import SsyncdError
 from ssyncd.network.base import ChunkStore
+from ssyncd.transfer.early import EarlyUploads
 from ssyncd.transfer.fetches import Fetch
 from ssyncd.transfer.jobs import Deliver, FetchJob, Job, JobFailed, Progress, ReadJob, Result, UploadJob
 from ssyncd.transfer.reads import Read
-from ssyncd.transfer.undertaking import BATCH, Part, Undertaking
+from ssyncd.transfer.undertaking import BATCH, Early, Part, Undertaking
 from ssyncd.transfer.uploads import Upload
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Transfers:
         self._long_running = 0
         self._long_allowed = max(1, workers - 1)
         self._progress = Progress(0, 0, 0)
+        self.early_uploads = EarlyUploads(self)
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, args=(next,), name=f"ssyncd-{name}-{number}")
@@ -116,6 +118,7 @@ class Transfers:
         self.store.close()
         for thread in self._threads:
             thread.join()
+        self.early_uploads.stop()
         # Nobody else is left: the groups that still have parts let go of their files.
         for group in {id(group): group for group, _ in (*self._parts, *self._parts_ahead)}.values():
             self._finish(group)
@@ -128,6 +131,12 @@ class Transfers:
         with self._change:
             done = self._progress
             self._progress = Progress(done.up + up, done.down + down, done.read + read)
+
+    def begin_early(self, job: ReadJob) -> Early | None:
+        return self.early_uploads.begin(job) if self._threads and _size(job) > BATCH else None
+
+    def wait_early(self, key: str) -> None:
+        self.early_uploads.wait(key)
 
     def wanted(self, job: Job) -> bool:
         return not self._stopping and id(job) not in self._cancelled
