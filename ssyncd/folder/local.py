@@ -251,7 +251,7 @@ class Local:
                 elif self._reading.get(key) != stat:
                     self._reading[key] = stat
                     self.scanner.looked_into(key, stat)
-                    self._transfers.submit([ReadJob(key, path, stat)])
+                    self._transfers.submit([ReadJob(key, path, stat, early=key not in self.record.remote)])
         self._read_here(small)
 
     def _is_being_written(self, key: str, path: str, stat: Stat) -> bool:

@@ -13,11 +13,15 @@ from ssyncd.planner.tree import Content
 
 
 class ReadJob(Struct, frozen=True):
-    """Find out what the file at `path` holds, while it is still the one that `stat` tells of."""
+    """Find out what the file at `path` holds, while it is still the one that `stat` tells of.
+
+    `early`: the server does not have it, so that its chunks may go there meanwhile.
+    """
 
     key: str
     path: str
     stat: Stat
+    early: bool = False
 
 
 class ReadDone(Struct, frozen=True):

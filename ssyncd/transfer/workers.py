@@ -133,7 +133,7 @@ class Transfers:
             self._progress = Progress(done.up + up, done.down + down, done.read + read)
 
     def begin_early(self, job: ReadJob) -> Early | None:
-        return self.early_uploads.begin(job) if self._threads and _size(job) > BATCH else None
+        return self.early_uploads.begin(job) if job.early and self._threads and _size(job) > BATCH else None
 
     def wait_early(self, key: str) -> None:
         self.early_uploads.wait(key)

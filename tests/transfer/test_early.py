@@ -28,8 +28,8 @@ class Site:
         self.transfers.early_uploads.may_send = lambda: True
         self.stat = self.desk.disk.user.write("a", noise(SIZE))
 
-    def read(self, key=KEYS[0]):
-        self.transfers.submit([ReadJob(key, "a", self.stat)])
+    def read(self, key=KEYS[0], early=True):
+        self.transfers.submit([ReadJob(key, "a", self.stat, early)])
         (done,) = self.inbox.wait(1)
         return done
 
@@ -68,6 +68,11 @@ def test_nothing_goes_early_where_nothing_may_be_sent(site):
     site.upload(done)
     (sent,) = site.inbox.wait(1)
     assert sent.sent == SIZE
+
+
+def test_nothing_goes_early_of_what_the_server_knows(site):
+    site.read(early=False)
+    assert site.desk.store.requests == []
 
 
 def test_nothing_goes_early_of_a_short_file(site):
