@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import HttpVersion11, web
 
@@ -14,6 +14,11 @@ from ssyncd.errors import DiskError, UnreadableError
 from ssyncd.server.blobs.directory import mapped
 
 _AT_ONCE = getattr(os, "RWF_NOWAIT", None)
+_UNFIT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class UnfitError(Exception):
+    """A file of a file system from which nothing can be sent without reading it."""
 
 
 class Part(NamedTuple):
@@ -28,7 +33,7 @@ class Outlet:
     """The connection of an answer that goes in chunks (RFC 9112, section 7.1), once that has begun. `carry` calls a function in a
     thread. To be closed."""
 
-    def __init__(self, transport: asyncio.Transport, carry: Callable[..., Awaitable[object]]) -> None:
+    def __init__(self, transport: asyncio.Transport, carry: Callable[..., Awaitable[Any]]) -> None:
         self._transport = transport
         self._carry = carry
         self._loop = asyncio.get_running_loop()
@@ -75,10 +80,19 @@ class Outlet:
         done = 0
         while done < part.size:
             left = part.size - done
-            sent = await self._tried(lambda: os.sendfile(self._socket.fileno(), file, done, left))  # noqa: B023 - called at once
+            try:
+                sent = await self._tried(lambda: os.sendfile(self._socket.fileno(), file, done, left))  # noqa: B023
+            except UnfitError:
+                sent = await self._send_read(file, part, done)
             if not sent:
                 raise UnreadableError(part.path, "it has become shorter")
             done += sent
+
+    async def _send_read(self, file: int, part: Part, start: int) -> int:
+        with mapped(part.path):
+            data = await self._carry(os.pread, file, part.size - start, start)
+        await self._send(data)
+        return len(data)
 
     async def _tried(self, call: Callable[[], int]) -> int:
         while True:
@@ -87,6 +101,8 @@ class Outlet:
             except BlockingIOError:
                 await self._writable()
             except OSError as error:
+                if error.errno in _UNFIT:
+                    raise UnfitError from error
                 raise ConnectionResetError(error.errno, error.strerror) from error
 
     async def _writable(self) -> None:
@@ -102,7 +118,7 @@ class Outlet:
 
 
 @contextmanager
-def outlet(request: web.Request, carry: Callable[..., Awaitable[object]]) -> Iterator[Outlet | None]:
+def outlet(request: web.Request, carry: Callable[..., Awaitable[Any]]) -> Iterator[Outlet | None]:
     """None where bytes are encrypted here, or cannot go in chunks."""
     transport = request.transport
     if transport is None or transport.get_extra_info("sslcontext") is not None or request.version < HttpVersion11:

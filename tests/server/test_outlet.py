@@ -1,6 +1,7 @@
 """Chunks that go from their files straight to the connection."""
 
 import asyncio
+import errno
 import io
 import logging
 import os
@@ -35,12 +36,18 @@ async def put(server: Running, plain: list[bytes]) -> None:
     assert (await call(server, "put", io.BytesIO(b"".join(map(record, plain))))).status == 200
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
+def unfit(*_: object) -> int:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+@pytest.mark.parametrize("way", ["at once", "not in memory", "no sendfile"])
 def test_what_was_put_a_short_while_ago_is_sent_as_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    if not in_memory:
+    if way == "not in memory":
         monkeypatch.setattr(outlet, "_is_in_memory", lambda *_: False)
+    if way == "no sendfile":
+        monkeypatch.setattr(outlet.os, "sendfile", unfit)
     sent = count_files(monkeypatch)
 
     async def story(server: Running) -> None:
