@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -139,6 +140,8 @@ WRAP(ssize_t, write, TYPES(int f, const void *b, size_t n), (f, b, n), f > 2 && 
 WRAP(ssize_t, writev, TYPES(int f, const struct iovec *v, int n), (f, v, n), f > 2 && fails_on("write", "writev", f), -1)
 WRAP(ssize_t, pwrite, TYPES(int f, const void *b, size_t n, off_t o), (f, b, n, o), fails_on("pwrite", "pwrite", f), -1)
 WRAP(ssize_t, pwrite64, TYPES(int f, const void *b, size_t n, off_t o), (f, b, n, o), fails_on("pwrite", "pwrite", f), -1)
+WRAP(ssize_t, preadv64v2, TYPES(int f, const struct iovec *v, int n, off_t o, int g), (f, v, n, o, g),
+     fails_on("pread", "preadv2", f), -1)
 WRAP(int, fsync, TYPES(int f), (f), fails_on("sync", "fsync", f), -1)
 WRAP(int, fdatasync, TYPES(int f), (f), fails_on("sync", "fdatasync", f), -1)
 WRAP(int, syncfs, TYPES(int f), (f), fails_on("sync", "syncfs", f), -1)
@@ -180,6 +183,7 @@ WRAP(ssize_t, send, TYPES(int f, const void *b, size_t n, int g), (f, b, n, g), 
 WRAP(ssize_t, sendto, TYPES(int f, const void *b, size_t n, int g, const struct sockaddr *a, socklen_t l), (f, b, n, g, a, l),
      fails_wire("send", "sendto", f), -1)
 WRAP(ssize_t, sendmsg, TYPES(int f, const struct msghdr *m, int g), (f, m, g), fails_wire("send", "sendmsg", f), -1)
+WRAP(ssize_t, sendfile64, TYPES(int f, int i, off_t *o, size_t n), (f, i, o, n), fails_wire("send", "sendfile", f), -1)
 WRAP(ssize_t, recv, TYPES(int f, void *b, size_t n, int g), (f, b, n, g), fails_wire("recv", "recv", f), -1)
 WRAP(ssize_t, recvfrom, TYPES(int f, void *b, size_t n, int g, struct sockaddr *a, socklen_t *l), (f, b, n, g, a, l),
      fails_wire("recv", "recvfrom", f), -1)

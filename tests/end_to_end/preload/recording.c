@@ -109,6 +109,21 @@ ssize_t write(int handle, const void *data, size_t size) {
     return done;
 }
 
+ssize_t writev(int handle, const struct iovec *parts, int count) {
+    char path[PATH_MAX];
+    ssize_t done;
+    REAL(writev, ssize_t, int, const struct iovec *, int)
+    if (file < 0 || handle <= 2 || !path_of(handle, path)) return real(handle, parts, count);
+    LOCKED(done = real(handle, parts, count); off_t at = lseek(handle, 0, SEEK_CUR) - done; ssize_t left = done;
+           for (int i = 0; left > 0; i++) {
+               ssize_t size = left < (ssize_t)parts[i].iov_len ? left : (ssize_t)parts[i].iov_len;
+               note(WRITE, "", "", inode_of(handle), at, parts[i].iov_base, size);
+               at += size;
+               left -= size;
+           });
+    return done;
+}
+
 #define TRUNCATED(name)                                                                   \
     int name(int handle, off_t size) {                                                    \
         char path[PATH_MAX];                                                              \
