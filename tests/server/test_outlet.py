@@ -5,7 +5,7 @@ import errno
 import io
 import logging
 import os
-from collections.abc import Callable
+import struct
 from pathlib import Path
 
 import aiohttp
@@ -134,24 +134,43 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@pytest.mark.parametrize(
-    "harm", [lambda path: os.unlink(path), lambda path: os.truncate(path, 10)], ids=["gone", "short"]
-)
-def test_a_file_that_is_not_what_it_was_breaks_the_answer_off(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("left", [None, 10], ids=["gone", "short"])
+def test_a_file_that_somebody_has_harmed_is_told_of_as_it_is(tmp_path: Path, left: int | None) -> None:
     async def story(server: Running) -> None:
         await put(server, PLAIN)
-        id = ids_of(PLAIN[1])[0].hex()
-        [path] = [path for path in tmp_path.rglob(id[2:]) if path.parent.name == id[:2]]
-        harm(path)
+        ids = ids_of(*PLAIN)
+        path = file_of(tmp_path, ids[1])
+        stored = path.read_bytes()
+        path.unlink()
+        if left is not None:
+            path.write_bytes(stored[:left])
+        mark = b"\xff" * 4 if left is None else struct.pack(">I", left) + stored[:left]
+        answer = await call(server, "get", b"".join(ids))
+        assert answer.body == record(PLAIN[0]) + ids[1] + mark + b"".join(map(record, PLAIN[2:]))
+
+    told(tmp_path, story)
+
+
+def file_of(root: Path, id: bytes) -> Path:
+    [path] = [path for path in root.rglob(id.hex()[2:]) if path.parent.name == id.hex()[:2]]
+    return path
+
+
+def test_a_file_that_becomes_shorter_in_that_moment_breaks_the_answer_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "_has_size", lambda *_: True)
+
+    async def story(server: Running) -> None:
+        await put(server, PLAIN)
+        os.truncate(file_of(tmp_path, ids_of(PLAIN[1])[0]), 10)
         with pytest.raises(aiohttp.ClientError):
             await call(server, "get", b"".join(ids_of(*PLAIN)))
         assert (await call(server, "get", ids_of(PLAIN[3])[0])).body == record(PLAIN[3])
 
     told(tmp_path, story)
     [warning] = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
-    assert "notes" in warning
+    assert "shorter" in warning
 
 
 def test_nothing_goes_past_encryption() -> None:

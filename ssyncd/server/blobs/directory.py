@@ -93,7 +93,7 @@ class DirectoryBlobs:
         for chunk in ids:
             path = _path(folder, chunk)
             size = self._recent.get(path)
-            if size is None:
+            if size is None or not _has_size(path, size):
                 break
             found.append((path, size))
         return found
@@ -231,6 +231,14 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder)
     except FileNotFoundError:
         return []
+
+
+def _has_size(path: str, size: int) -> bool:
+    """Whether the file is still as it was put, as far as that tells. If not, who reads it finds out."""
+    try:
+        return os.stat(path).st_size == size
+    except OSError:
+        return False
 
 
 def _touch(folder: str, chunk: bytes) -> bool:
