@@ -79,30 +79,31 @@ def cut(read: Callable[[int], bytes], size: int, max_chunk: int) -> Iterator[mem
     cutter = FastCDC(avg, min_size=avg // 4, max_size=min(2 * avg, max_chunk))
     rest = memoryview(b"")
     while window := _read_window(read):
-        done = 0
+        begin = 0
         if rest:
             # What begins in the rest is decided by so much of the window at most: all of it need not be copied.
             both = memoryview(b"".join((rest, window[: cutter.max_size])))
-            while done < len(rest) and done + cutter.max_size <= len(both):
-                chunk = next(iter(cutter.cut_buf(both[done:])))
-                yield chunk.data
-                done += chunk.length
-            if done < len(rest):
-                rest = both[done:]
+            left = yield from _settled(cutter, both, len(rest))
+            begin = len(both) - len(left) - len(rest)
+            if begin < 0:
+                rest = left
                 continue
-        rest = yield from _settled(cutter, memoryview(window)[done - len(rest) :])
+        rest = yield from _settled(cutter, memoryview(window)[begin:], len(window))
     if rest:
         yield from (chunk.data for chunk in cutter.cut_buf(rest))
 
 
-def _settled(cutter: FastCDC, buffer: memoryview) -> Generator[memoryview, None, memoryview]:
-    """Cut off what later bytes cannot change: a cut is decided by the `max_size` bytes after the one before. Returns the rest."""
+def _settled(cutter: FastCDC, buffer: memoryview, until: int) -> Generator[memoryview, None, memoryview]:
+    """Cut off what later bytes cannot change, of what begins before `until`: a cut is decided by the `max_size` bytes after the
+    one before. Returns the rest."""
     done = 0
     for chunk in cutter.cut_buf(buffer):
         if done + cutter.max_size > len(buffer):
             break
         yield chunk.data
         done += chunk.length
+        if done >= until:
+            break
     return buffer[done:]
 
 

@@ -73,11 +73,14 @@ class Mover:
 
     def entered(self, place: Place, name: str, ours: Stat, stands: Callable[[], bool]) -> Stat:
         found = place.look()
+        self._back_if_moved(place, name, ours, stands)
+        # A user may have written or removed it already. That is not to be told as what we put: `ours` still is.
+        return found if ours.same(found) else ours
+
+    def _back_if_moved(self, place: Place, name: str, ours: Stat, stands: Callable[[], bool]) -> None:
         if not stands():
             self._take_back(place, name, ours)
             raise ChangedError(place.path, "its directory was moved meanwhile")
-        # A user may have written or removed it already. That is not to be told as what we put: `ours` still is.
-        return found if ours.same(found) else ours
 
     def _take_back(self, place: Place, name: str, ours: Stat) -> None:
         aside = self._names.new(name.partition(".")[0], "aside")
@@ -110,10 +113,7 @@ class Mover:
         if keep is None:
             self._calls.unlink(self._calls.stage, old)
             return
-        kept = self.enter(keep, old)
-        if not keep.stands():
-            self._take_back(keep, old, kept)
-            raise ChangedError(keep.path, "its directory was moved meanwhile")
+        self._back_if_moved(keep, old, self.enter(keep, old), keep.stands)
 
     def _keep_odd(self, aside: str, place: Place, ours: Stat) -> None:
         """Exchanged back; if it was not ours that came out, it is a third version: it stays in the stage."""

@@ -205,10 +205,10 @@ class _Asked:
         parts: list[Part] = []
         size = 0
         for chunk, (path, length) in zip(ids, self._core.blobs.recent(self._scope, ids), strict=False):
-            if size >= STEP:
-                break
             parts.append(Part(HEAD.pack(chunk, length), path, length))
             size += length
+            if size >= STEP:
+                break
         self._at += len(parts)
         return parts
 

@@ -42,9 +42,9 @@ class Blobs(Protocol):
     def get(self, scope: Scope, chunk: bytes) -> bytes | None:
         """The stored form; None if it is not there."""
 
-    def recent(self, scope: Scope, ids: Sequence[bytes]) -> list[tuple[str, int]]:
+    def recent(self, scope: Scope, ids: Sequence[bytes]) -> Iterator[tuple[str, int]]:
         """Of these chunks the first few that were put a short while ago: path and size of the file that holds the stored form and
-        nothing else. Does not block."""
+        nothing else, looked at when it is asked for. Does not block."""
 
     def usage(self, user: str) -> int:
         """Bytes of all chunks of an account, roughly."""

@@ -42,7 +42,7 @@ class DirectoryBlobs:
         self._serial = itertools.count(1)
         # Guards removing: between looking at a chunk's age and removing it, nobody may be told that it is there; and _recent.
         self._lock = threading.Lock()
-        self._recent: dict[str, int] = {}
+        self._recent: dict[str, None] = {}
         with mapped(root):
             self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._recover()
@@ -63,7 +63,7 @@ class DirectoryBlobs:
             verify(bytes.fromhex(chunk), [path.read_bytes()], self._limit)
         except (ContentError, ValueError):
             return False
-        self.place([(str(path), _path(str(self._root / account / bucket), bytes.fromhex(chunk)), 0)])
+        self.place([(str(path), _path(str(self._root / account / bucket), bytes.fromhex(chunk)))])
         return True
 
     def missing(self, scope: Scope, ids: Sequence[bytes]) -> list[bytes]:
@@ -87,16 +87,14 @@ class DirectoryBlobs:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def recent(self, scope: Scope, ids: Sequence[bytes]) -> list[tuple[str, int]]:
+    def recent(self, scope: Scope, ids: Sequence[bytes]) -> Iterator[tuple[str, int]]:
         folder = str(self.folder(scope))
-        found: list[tuple[str, int]] = []
         for chunk in ids:
             path = _path(folder, chunk)
-            size = self._recent.get(path)
-            if size is None or not _has_size(path, size):
-                break
-            found.append((path, size))
-        return found
+            size = _size(path) if path in self._recent else None
+            if size is None:
+                return
+            yield path, size
 
     def usage(self, user: str) -> int:
         with mapped(self._root):
@@ -158,16 +156,16 @@ class DirectoryBlobs:
         bucket = scope.bucket + "~" if scope.bucket.strip(".") == "" else scope.bucket
         return self._root / account / bucket
 
-    def place(self, chunks: Sequence[tuple[str, str, int]]) -> None:
-        """Rename durable chunks to where they belong, given as (path, path there, size); their age begins now."""
+    def place(self, chunks: Sequence[tuple[str, str]]) -> None:
+        """Rename durable chunks to where they belong, given as (path, path there); their age begins now."""
         with self._lock:
-            for temporary, final, size in chunks:
+            for temporary, final in chunks:
                 try:
                     os.rename(temporary, final)
                 except FileNotFoundError:
                     os.makedirs(final.rpartition("/")[0], mode=0o700, exist_ok=True)
                     os.rename(temporary, final)
-                self._recent[final] = size
+                self._recent[final] = None
             while len(self._recent) > RECENT:
                 del self._recent[next(iter(self._recent))]
 
@@ -177,8 +175,7 @@ class DirectoryUpload:
         self._blobs = blobs
         self._folder = blobs.folder(scope)
         self._suffix = f"{os.getpid()}-{number}"
-        # What each is called in `incoming`, and its size.
-        self._staged: dict[bytes, tuple[str, int]] = {}
+        self._staged: dict[bytes, str] = {}
 
     def add(self, chunks: Sequence[tuple[bytes, Stored]]) -> None:
         for chunk, sealed in chunks:
@@ -186,21 +183,19 @@ class DirectoryUpload:
                 continue
             name = f"{self._folder.parent.name},{self._folder.name},{chunk.hex()},{self._suffix}"
             path = f"{self._blobs.incoming}/{name}"
-            size = sum(map(len, sealed))
-            self._staged[chunk] = name, size
+            self._staged[chunk] = name
             with mapped(path):
-                _write(path, sealed, size)
+                _write(path, sealed)
 
     def commit(self) -> None:
         incoming, folder = self._blobs.incoming, str(self._folder)
         with mapped(incoming):
-            flush(incoming, [name for name, _ in self._staged.values()])
-            staged = self._staged.items()
-            self._blobs.place([(f"{incoming}/{name}", _path(folder, chunk), size) for chunk, (name, size) in staged])
+            flush(incoming, list(self._staged.values()))
+            self._blobs.place([(f"{incoming}/{name}", _path(folder, chunk)) for chunk, name in self._staged.items()])
         self._staged = {}
 
     def abort(self) -> None:
-        for name, _ in self._staged.values():
+        for name in self._staged.values():
             with suppress(OSError):
                 os.unlink(self._blobs.incoming / name)
         self._staged = {}
@@ -233,12 +228,12 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _has_size(path: str, size: int) -> bool:
-    """Whether the file is still as it was put, as far as that tells. If not, who reads it finds out."""
+def _size(path: str) -> int | None:
+    """None if it cannot be told: who reads the file finds out why."""
     try:
-        return os.stat(path).st_size == size
+        return os.stat(path).st_size
     except OSError:
-        return False
+        return None
 
 
 def _touch(folder: str, chunk: bytes) -> bool:
@@ -250,7 +245,8 @@ def _touch(folder: str, chunk: bytes) -> bool:
     return True
 
 
-def _write(path: str, content: Stored, size: int) -> None:
+def _write(path: str, content: Stored) -> None:
+    size = sum(map(len, content))
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         done = os.writev(file, content[:MOST_PIECES])

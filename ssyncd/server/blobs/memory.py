@@ -32,8 +32,8 @@ class MemoryBlobs:
         found = self._chunks.get(scope, {}).get(chunk)
         return None if found is None else found[0]
 
-    def recent(self, scope: Scope, ids: Sequence[bytes]) -> list[tuple[str, int]]:  # noqa: ARG002 - there are no files
-        return []
+    def recent(self, scope: Scope, ids: Sequence[bytes]) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - there are no files
+        return iter(())
 
     def usage(self, user: str) -> int:
         with self._lock:
