@@ -4,10 +4,8 @@ import ast
 import functools
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ssyncd"
@@ -81,6 +79,7 @@ MOST_FUNCTION_LINES, MOST_CLASS_LINES, MOST_FILE_LINES, MOST_PARAMETERS = 60, 30
 CLICK_DECORATORS = ("command", "group")
 
 
+@functools.cache
 def sources() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
@@ -94,13 +93,13 @@ def layer(path: Path) -> str:
 
 
 @functools.cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"), str(path))
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text("utf-8"), str(path))))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, full module name) of everything imported anywhere in a file; `from ssyncd import x` is ssyncd.x."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, name.name) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -116,7 +115,7 @@ def source(package: str, name: str) -> str:
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -130,59 +129,67 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return lines
 
 
+def found(check: Callable[[Path], Iterable[str]], paths: Iterable[Path]) -> list[str]:
+    """What is wrong in each of these files, with the file's name before it."""
+    return [f"{path.relative_to(ROOT)}:{wrong}" for path in paths for wrong in check(path)]
+
+
 def is_allowed(name: str, allowed: set[str]) -> bool:
     return any(name == one or name.startswith(f"{one}.") for one in allowed)
 
 
-@pytest.mark.parametrize("path", sources(), ids=module)
-def test_a_module_imports_only_what_its_folder_may(path):
-    assert layer(path) in MAY_IMPORT, f"{module(path)}: say in the table above what it may import"
-    wrong = [
-        f"{path.relative_to(ROOT)}:{line}: {name}"
+def test_a_module_imports_only_what_its_folder_may():
+    assert {layer(path) for path in sources()} == set(MAY_IMPORT), "say in the table above what it may import"
+    assert found(imported_against_the_table, sources()) == []
+
+
+def imported_against_the_table(path: Path) -> list[str]:
+    return [
+        f"{line}: {name}"
         for line, name in imports(path)
         if name.startswith("ssyncd.") and not is_allowed(name.removeprefix("ssyncd."), MAY_IMPORT[layer(path)])
     ]
-    assert wrong == []
 
 
-def test_the_table_names_nothing_that_is_not_there():
-    there = {layer(path) for path in sources()}
-    assert set(MAY_IMPORT) - there == set()
+def test_thinking_has_no_hands():
+    assert found(hands, [path for path in sources() if layer(path) in THINKING]) == []
 
 
-@pytest.mark.parametrize("path", [path for path in sources() if layer(path) in THINKING], ids=module)
-def test_thinking_has_no_hands(path):
-    touched = [f"{line}: {name}" for line, name in imports(path) if name.split(".")[0] in FORBIDDEN_TO_THINK]
-    assert touched == []
+def hands(path: Path) -> list[str]:
+    return [f"{line}: {name}" for line, name in imports(path) if name.split(".")[0] in FORBIDDEN_TO_THINK]
 
 
-@pytest.mark.parametrize("path", sources(), ids=module)
-def test_a_foreign_library_is_used_in_one_place(path):
-    wrong = [
+def test_a_foreign_library_is_used_in_one_place():
+    assert found(foreign_in_another_place, sources()) == []
+
+
+def foreign_in_another_place(path: Path) -> list[str]:
+    return [
         f"{line}: {name}"
         for line, name in imports(path)
         if (place := ONLY_PLACE_OF.get(name.split(".")[0])) and layer(path) not in (place, "cli")
     ]
-    assert wrong == []
 
 
-@pytest.mark.parametrize("path", sources(), ids=module)
-def test_no_name_that_could_hold_anything(path):
-    assert DRAWERS.isdisjoint(path.relative_to(PACKAGE).with_suffix("").parts)
+def test_no_name_that_could_hold_anything():
+    names = {part for path in sources() for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    assert names & DRAWERS == set()
 
 
-@pytest.mark.parametrize("path", sources(), ids=module)
-def test_errors_are_caught_by_name_but_at_the_top_of_a_thread(path):
+def test_errors_are_caught_by_name_but_at_the_top_of_a_thread():
+    assert found(caught_by_no_name, sources()) == []
+
+
+def caught_by_no_name(path: Path) -> list[str]:
     lines = path.read_text("utf-8").split("\n")
-    broad = [
+    return [
         f"{node.lineno}: {lines[node.lineno - 1].strip()}"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
         and not re.search(r"# (noqa: BLE001 - \w+|.*\btop of)", lines[node.lineno - 1])
         and not passes_on(node)
     ]
-    assert broad == []
 
 
 def passes_on(handler: ast.ExceptHandler) -> bool:
@@ -191,33 +198,34 @@ def passes_on(handler: ast.ExceptHandler) -> bool:
     return isinstance(last, ast.Raise) and last.exc is None
 
 
-@pytest.mark.parametrize("path", [path for path in sources() if layer(path) not in MAY_PRINT], ids=module)
-def test_nothing_prints_but_the_command_line(path):
-    if module(path) in MAY_PRINT:
-        return
-    prints = [
-        node.lineno
-        for node in ast.walk(tree(path))
+def test_nothing_prints_but_the_command_line():
+    assert found(prints, [path for path in sources() if not {layer(path), module(path)} & MAY_PRINT]) == []
+
+
+def prints(path: Path) -> list[str]:
+    return [
+        f"{node.lineno}: print"
+        for node in nodes(path)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
-    assert prints == []
 
 
-@pytest.mark.parametrize("path", sources(), ids=module)
-def test_files_classes_and_functions_stay_small(path):
-    found = []
+def test_files_classes_and_functions_stay_small():
+    assert found(too_large, sources()) == []
+
+
+def too_large(path: Path) -> Iterator[str]:
     lines = len(path.read_text("utf-8").splitlines())
     if lines > MOST_FILE_LINES:
-        found.append(f"{lines} lines")
-    for node in ast.walk(tree(path)):
+        yield f" {lines} lines"
+    for node in nodes(path):
         if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno + 1 > MOST_CLASS_LINES:
-            found.append(f"{node.lineno}: class {node.name} is too long")
+            yield f"{node.lineno}: class {node.name} is too long"
     for function in functions(path):
         if length(function) > MOST_FUNCTION_LINES:
-            found.append(f"{function.lineno}: {function.name} has {length(function)} lines")
+            yield f"{function.lineno}: {function.name} has {length(function)} lines"
         if parameters(function) > MOST_PARAMETERS:
-            found.append(f"{function.lineno}: {function.name} has {parameters(function)} parameters")
-    assert found == []
+            yield f"{function.lineno}: {function.name} has {parameters(function)} parameters"
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -237,21 +245,16 @@ def of_the_client() -> list[Path]:
     return [path for path in sources() if layer(path) not in ("protocol", "server")]
 
 
-@pytest.mark.parametrize("path", of_the_client(), ids=module)
-def test_nobody_but_the_channel_speaks_the_protocol(path):
-    spoken = [
-        f"{node.lineno}: {node.value!r}"
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and MESSAGE.match(node.value)
-    ]
-    known = [
-        f"{node.lineno}: {name.name}"
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ImportFrom) and node.module == "ssyncd.protocol.messages"
-        for name in node.names
-        if name.name not in MAY_BE_KNOWN
-    ]
-    assert (spoken, known) == ([], [])
+def test_nobody_but_the_channel_speaks_the_protocol():
+    assert found(spoken, of_the_client()) == []
+
+
+def spoken(path: Path) -> Iterator[str]:
+    for node in nodes(path):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and MESSAGE.match(node.value):
+            yield f"{node.lineno}: {node.value!r}"
+        if isinstance(node, ast.ImportFrom) and node.module == "ssyncd.protocol.messages":
+            yield from (f"{node.lineno}: {one.name}" for one in node.names if one.name not in MAY_BE_KNOWN)
 
 
 def test_there_is_one_client():
@@ -275,7 +278,7 @@ def calls() -> set[tuple[str, str]]:
     return {
         (module(path), dotted(node.func))
         for path in of_the_client()
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
     }
 
