@@ -31,9 +31,9 @@ WHOLE_SECOND = 1_000_000_000
 
 class Seen(Struct):
     """What one look found: keys whose local entry changed in any way (or went), of those that came, went or moved the entry
-    before and after, files that were written in place, keys that are ignored from now on, directories that were not where they
-    should be, but nobody said so yet: they are to be looked at in a moment; and paths that could not be looked at: once more,
-    later and later."""
+    before and after, files that were written in place, keys that are ignored from now on, directories that are not where they
+    should be and what may come from elsewhere, but nobody said so yet: to be looked at in a moment; and paths that could not be
+    looked at: once more, later and later."""
 
     touched: set[str] = field(default_factory=set)
     placed: list[tuple[str, Entry | None, Entry | None]] = field(default_factory=list)
@@ -70,6 +70,13 @@ def _unfit(path: str, name: str, stat: Stat) -> str | None:
     return valid_name(name)
 
 
+def _with_inside(tree: Tree, keys: Iterable[str]) -> list[str]:
+    found = list(keys)
+    for key in found[:]:
+        found.extend(tree.below(key))
+    return found
+
+
 def _by_directory(paths: Iterable[str]) -> dict[str, list[str]]:
     """The names that are asked for in each directory."""
     found: dict[str, list[str]] = {}
@@ -89,9 +96,9 @@ class Look:
     def __init__(self, scanner: "Scanner", adrift: Iterable[str] = (), slices: bool = False) -> None:
         self.seen = Seen()
         self._slices = slices
-        self._scanner, self._tree, self._stats = scanner, scanner.tree, scanner.stats
-        # What is not where it was; what of it turns up elsewhere leaves this again.
-        self._vanished: dict[str, None] = dict.fromkeys(adrift)
+        self._scanner, self._tree, self._stats, self._troubles = scanner, scanner.tree, scanner.stats, scanner.troubles
+        # What is not where it was; what of it turns up elsewhere leaves this again. Inodes of files in whose places others are.
+        self._vanished, self._displaced = dict.fromkeys(adrift), set[int]()
         # Directories found where the tree has them.
         self._standing: set[str] = set()
         # What is new, as (parent key, name, stat).
@@ -159,13 +166,13 @@ class Look:
 
     def _look_at(self, parent: str, name: str, path: str, stat: Stat | None, deep: bool) -> None:
         if stat is None:
-            self._clear(path)
+            self._troubles.pop(path, None)
             for key in self._tree.at(parent, name):
                 self._vanished[key] = None
             return
         known = next(iter(self._tree.at(parent, name)), "")
         if self._scanner.knows(known, stat):
-            self._clear(path)
+            self._troubles.pop(path, None)
             return
         changed = self._stats.get(known) != stat or known in self._scanner.young
         self._see(parent, name, path, stat)
@@ -202,7 +209,7 @@ class Look:
         except DiskError as error:
             self._fail(path, error)
             return
-        self._clear(path)
+        self._troubles.pop(path, None)
         at, knows = self._tree.at, self._scanner.knows
         for name, stat in listing.items():
             known = at(key, name)
@@ -224,12 +231,12 @@ class Look:
         reason = _unfit(path, name, stat)
         if reason is not None or self._scanner.ignored(path, stat.kind == "dir"):
             if reason is not None:
-                self._scanner.troubles[path] = reason
+                self._troubles[path] = reason
             if known is not None and stat.kind in KINDS:
                 self.seen.ignored.update((known, *self._tree.below(known)))
                 self._forget(known)
             return
-        self._clear(path)
+        self._troubles.pop(path, None)
         if known is not None and self._scanner.is_same(known, stat):
             self._compare(known, path, stat)
             return
@@ -253,7 +260,9 @@ class Look:
             entry = entry._replace(exec=stat.exec, content=None)
             self._scanner.unread[key] = None
             self._scanner.young.discard(key)
-            if old is not None and old.inode == stat.inode and not stat.same(old):
+            if old is not None and old.inode != stat.inode:
+                self._displaced.add(old.inode)
+            elif old is not None and not stat.same(old):
                 self.seen.written.add(key)
         if entry != self._tree.get(key):
             self._tree.put(entry)
@@ -273,7 +282,7 @@ class Look:
     def _fail(self, path: str, error: DiskError) -> None:
         self.seen.failed.add(path)
         if not isinstance(error, GoneError | ChangedError):
-            self._scanner.troubles[path] = error.reason
+            self._troubles[path] = error.reason
 
     # Placing what is new.
 
@@ -286,6 +295,9 @@ class Look:
 
     def _place_directory(self, parent: str, name: str, path: str, stat: Stat) -> None:
         key = self._moved_directory(path, stat) or self._same_place(parent, name)
+        if key is None and self._scanner.may_have_moved(stat):
+            self.seen.later.add(path)
+            return
         if key is None:
             key = self._scanner.choose_key(parent, name, Kind.DIR)
         self._vanished.pop(key, None)
@@ -296,7 +308,7 @@ class Look:
             self._list(key, path)
 
     def _moved_directory(self, path: str, stat: Stat) -> str | None:
-        for key in self._gone_keys():
+        for key in _with_inside(self._tree, self._vanished):
             old, entry = self._stats.get(key), self._tree.get(key)
             if old is None or entry is None or entry.kind is not Kind.DIR or old.inode != stat.inode:
                 continue
@@ -321,13 +333,17 @@ class Look:
     def _place_others(self) -> None:
         if not self._others:
             return
-        gone = {old.inode: key for key in self._gone_keys() if (old := self._stats.get(key)) is not None}
+        vanished = _with_inside(self._tree, self._vanished)
+        gone = {old.inode: key for key in vanished if (old := self._stats.get(key)) is not None}
         parents = {parent: self._is_directory(parent) for parent in {parent for parent, _, _ in self._others}}
         for parent, name, stat in self._others:
             if not parents[parent] or not self._is_free(parent, name):
                 continue
             kind = KINDS[stat.kind]
             entry = self._moved(gone, kind, stat)
+            if entry is None and stat.inode not in self._displaced and self._scanner.may_have_moved(stat):
+                self.seen.later.add(self._path(parent, name))
+                continue
             key = entry.key if entry is not None else self._scanner.choose_key(parent, name, kind)
             content, target = (entry.content, entry.target) if entry is not None else (None, "")
             if kind is Kind.LINK:
@@ -336,15 +352,15 @@ class Look:
                 self._put_new(Entry(key, parent, name, kind, content, stat.exec and kind is Kind.FILE, target), stat)
 
     def _moved(self, gone: dict[int, str], kind: Kind, stat: Stat) -> Entry | None:
-        """What vanished elsewhere and is here now; without its content if that has to be read to be sure."""
+        """What vanished elsewhere, in this look or before, and is here now; without its content if that has to be read to be
+        sure."""
         key = gone.get(stat.inode)
         entry = self._tree.get(key) if key is not None else None
         if key is None or entry is None or entry.kind is not kind or not stat.same(self._stats.get(key)):
-            return None
+            return self._scanner.lost.take(stat, self._tree)
         self._vanished.pop(key, None)
         gone.pop(stat.inode)
-        sure = key not in self._scanner.young and stat.mtime % WHOLE_SECOND != 0
-        return entry if sure else entry._replace(content=None)
+        return self._scanner.as_sure(entry, stat)
 
     def _is_free(self, parent: str, name: str) -> bool:
         """Whether something can be placed here. Two hints can lead to one place."""
@@ -360,23 +376,14 @@ class Look:
             self._scanner.unread[entry.key] = None
         self.seen.touched.add(entry.key)
 
-    def _gone_keys(self) -> list[str]:
-        """Everything that vanished, with what was inside."""
-        keys = list(self._vanished)
-        for key in keys[:]:
-            keys.extend(self._tree.below(key))
-        return keys
-
     def _forget(self, key: str) -> None:
         if self._tree.get(key) is None:
             return
         for gone in (key, *self._tree.below(key)):
             self.seen.touched.add(gone)
             self.seen.placed.append((gone, self._tree.get(gone), None))
+            self._scanner.lose(gone)
             self._scanner.gone(gone)
 
     def _path(self, parent: str, name: str) -> str:
         return f"{above}/{name}" if (above := self._tree.path(parent)) else name
-
-    def _clear(self, path: str) -> None:
-        self._scanner.troubles.pop(path, None)

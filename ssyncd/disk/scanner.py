@@ -3,26 +3,39 @@
 from collections.abc import Callable, Iterable
 
 from ssyncd.disk.base import Disk, Stat, Stats
-from ssyncd.disk.look import KINDS, Look, Seen, set_adrift
+from ssyncd.disk.look import KINDS, WHOLE_SECOND, Look, Seen, set_adrift
+from ssyncd.disk.lost import Lost
 from ssyncd.planner.names import moved_inside
 from ssyncd.planner.tree import Entry, Kind, Tree
 
 ChooseKey = Callable[[str, str, Kind], str]
 """(parent key, name, kind) -> the key for something new at this place; never one that is in the local tree."""
+COARSE = 10_000_000
+"""Nanoseconds; kernels before 6.13 stamp files with a clock this coarse, so that two writes can leave one stamp."""
+LATER = 0.05
+"""Seconds within which the watcher tells what happened, and until what it has not told yet is looked at once more."""
 
 
 class Scanner:
     """Keeps `tree` and `stats` equal to the disk. New and changed files get content None: `unread` lists them. An equal stat
-    is no proof for the keys in `young`: those whose stat was `recent` when they were looked into.
+    is no proof for the keys in `young`: those whose stat was recent, by the time of day `wall`, when they were looked into.
 
     `troubles` maps each path that cannot be taken into the tree to the reason; a later look that finds it well removes it.
+    `is_agreed` tells what both sides know: when that vanishes, it may still turn up elsewhere.
     """
 
-    def __init__(self, disk: Disk, tree: Tree, ignored: Callable[[str, bool], bool], choose_key: ChooseKey) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        tree: Tree,
+        ignored: Callable[[str, bool], bool],
+        choose_key: ChooseKey,
+        is_agreed: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.tree = tree
         self.stats: Stats = {}
         self.young: set[str] = set()
-        self.recent: Callable[[Stat], bool] = lambda _: False
+        self.wall: Callable[[], int] = lambda: 0
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
         self._fresh = True
@@ -31,6 +44,7 @@ class Scanner:
         self.disk = disk
         self.ignored = ignored
         self.choose_key = choose_key
+        self.lost = Lost(is_agreed)
 
     def look(self, paths: Iterable[str], below: Iterable[str] = (), go_on: bool = True) -> Seen:
         """Look at single paths, and at everything below directories ("" for all). The first look at a folder of which nothing is
@@ -66,9 +80,29 @@ class Scanner:
             return False
         return entry.kind is not Kind.DIR or old is None or old.inode == stat.inode
 
+    def as_sure(self, entry: Entry, stat: Stat) -> Entry:
+        """Without its content, if its stat does not prove that."""
+        sure = entry.key not in self.young and stat.mtime % WHOLE_SECOND != 0
+        return entry if sure else entry._replace(content=None)
+
+    def lose(self, key: str) -> None:
+        """It vanished, and nobody knows yet whether for good."""
+        entry, stat = self.tree.get(key), self.stats.get(key)
+        if entry is not None and stat is not None and entry.kind is not Kind.DIR:
+            self.lost.add(self.as_sure(entry, stat), stat)
+
+    def _is_recent(self, stat: Stat) -> bool:
+        """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
+        return abs(self.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < COARSE
+
+    def may_have_moved(self, stat: Stat) -> bool:
+        """Whether what is new at its place may have been renamed just now, and the watcher is about to tell from where: its own
+        time is older than that of its last change, which what is made here is not."""
+        return stat.mtime != stat.ctime and 0 <= self.wall() - stat.ctime < LATER * 1e9
+
     def looked_into(self, key: str, stat: Stat) -> None:
         """What this holds is known, as of this stat."""
-        if self.recent(stat):
+        if self._is_recent(stat):
             self.young.add(key)
         else:
             self.young.discard(key)

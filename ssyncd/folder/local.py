@@ -7,7 +7,7 @@ from itertools import islice
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat, Wanted
 from ssyncd.disk.faults import is_own
-from ssyncd.disk.scanner import Scanner
+from ssyncd.disk.scanner import COARSE, LATER, Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda, delay_after
 from ssyncd.folder.around import look_at_other_names, touch_around
@@ -23,14 +23,10 @@ log = logging.getLogger(__name__)
 
 STILL = 1.0
 """Seconds without an event after which a file that a program keeps open for writing is read all the same."""
-LATER = 0.05
-"""Seconds until a directory that is not where it was, of which nobody told us yet, is looked at itself."""
 SLICE, SHORT = 256, 32
 """Files of one round, so that sending starts before the last one is read; fewer while each round is one answer to the server."""
 AHEAD = 10_000
 """Files that were found and not read yet, from which on the first look waits: each takes memory."""
-COARSE = 10_000_000
-"""Nanoseconds; kernels before 6.13 stamp files with a clock this coarse, so that two writes can leave one stamp."""
 
 
 class Local:
@@ -50,8 +46,9 @@ class Local:
         self.clock = Clock()
         self.random_key: Callable[[], str] = lambda: ""
         self.exclusion = Exclusion(record, disk, settings.ignore)
-        self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key)
-        self.scanner.stats, self.scanner.young, self.scanner.recent = record.stats, record.young, self._is_recent
+        self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key, record.base.__contains__)
+        self.scanner.stats, self.scanner.young = record.stats, record.young
+        self.scanner.wall = lambda: self.clock.wall()
         self.found: Callable[[str], None] = lambda _: None
         """Told the hash of each content that is read."""
         self.is_live: Callable[[], bool] = lambda: True
@@ -203,10 +200,6 @@ class Local:
         """What we think is in this file may not be: it is to be read again."""
         self.record.young.add(key)
         self.look_at(key)
-
-    def _is_recent(self, stat: Stat) -> bool:
-        """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
-        return abs(self.clock.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < COARSE
 
     def is_young(self, key: str) -> bool:
         """Whether what it holds may have changed without a trace so far."""

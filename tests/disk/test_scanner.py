@@ -5,9 +5,10 @@ import itertools
 
 import pytest
 
-from ssyncd.disk import look
+from ssyncd.disk import look, lost
+from ssyncd.disk.lost import Lost
 from ssyncd.disk.memory import MemoryDisk
-from ssyncd.disk.scanner import Scanner
+from ssyncd.disk.scanner import LATER, Scanner
 from ssyncd.planner.tree import Content, Kind, Tree
 
 _numbers = itertools.count()
@@ -126,7 +127,7 @@ def test_a_moved_link_does_not_become_executable(folder: Folder) -> None:
 
 
 def test_a_link_made_anew_in_the_same_tick_is_read_again(folder: Folder) -> None:
-    folder.scanner.recent = lambda stat: True
+    folder.scanner.wall = lambda: folder.now
     folder.user.link("l", "to1")
     folder.look_everywhere()
     before = folder.disk.stat("l")
@@ -144,10 +145,106 @@ def test_a_file_written_again_in_the_same_tick_is_read_again(folder: Folder) -> 
     folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
     folder.scanner.look(["a"])
     assert not folder.scanner.unread
-    folder.scanner.recent = lambda stat: True
+    folder.scanner.wall = lambda: folder.now
     folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
     folder.scanner.look(["a"])
     assert list(folder.scanner.unread) == [folder.key("a")]
+
+
+@pytest.fixture
+def moving(folder: Folder) -> Folder:
+    """A file and a directory that have been there for a while, with somebody who watches the clock."""
+    folder.user.make_dir("d")
+    folder.user.write("d/x", b"x")
+    folder.look_everywhere()
+    folder.read()
+    folder.now += 10**9
+    folder.scanner.wall = lambda: folder.now
+    return folder
+
+
+@pytest.mark.parametrize("name", ["a", "d"])
+def test_what_is_found_where_it_was_moved_to_before_the_watcher_tells_from_where_is_the_same(
+    moving: Folder, name: str
+) -> None:
+    key = moving.key(name)
+    moving.user.make_dir("new")
+    moving.user.rename(name, f"new/{name}")
+    seen = moving.scanner.look(["new"])
+    assert seen.later == {f"new/{name}"}
+    assert moving.key(name) == key
+    moving.scanner.look([name, f"new/{name}"])
+    assert moving.key(f"new/{name}") == key
+    assert not moving.scanner.unread
+    assert moving.tree == moving.on_disk
+
+
+@pytest.mark.parametrize("name", ["a", "d"])
+def test_what_nobody_tells_the_origin_of_is_new_a_moment_later(moving: Folder, name: str) -> None:
+    moving.user.rename(name, "e")
+    before = moving.key(name)
+    assert moving.scanner.look(["e"]).later == {"e"}
+    moving.now += int(LATER * 1e9)
+    assert not moving.scanner.look(["e"]).later
+    assert moving.key("e") != before
+
+
+def test_what_is_made_or_written_here_has_not_to_wait(moving: Folder) -> None:
+    moving.user.make_dir("e")
+    moving.user.write("e/f", b"new")
+    moving.user.write("e/f", b"and written again")
+    assert not moving.scanner.look(["e"]).later
+    assert moving.tree == moving.on_disk
+
+
+def test_what_had_to_leave_its_place_to_another_has_not_to_wait(moving: Folder) -> None:
+    """Both are sent together: at no time another machine lacks one of them."""
+    moving.user.rename("a", "c")
+    moving.user.rename("b", "a")
+    assert not moving.scanner.look(["a", "c", "b"]).later
+    assert moving.tree == moving.on_disk
+
+
+def test_what_went_and_turns_up_elsewhere_is_the_same_as_long_as_its_deletion_has_not_come_to_pass(
+    moving: Folder,
+) -> None:
+    agreed = {moving.key("a"), moving.key("d/x")}
+    moving.scanner.lost = Lost(agreed.__contains__)
+    key, other = moving.key("a"), moving.key("d/x")
+    moving.user.rename("a", "e")
+    moving.user.rename("d/x", "y")
+    moving.scanner.look(["a", "d/x"])
+    agreed.remove(other)
+    moving.now += 10**9
+    moving.scanner.look(["e", "y"])
+    assert moving.key("e") == key
+    assert moving.key("y") != other
+    assert moving.scanner.unread.keys() == {moving.key("y")}
+
+
+def test_another_file_with_the_inode_of_one_that_went_is_not_that(moving: Folder) -> None:
+    moving.scanner.lost = Lost(lambda _: True)
+    key, inode = moving.key("a"), moving.disk.stat("a").inode
+    moving.user.delete("a")
+    moving.scanner.look(["a"])
+    moving.user.write("e", b"two")
+    assert moving.disk.stat("e").inode == inode, "it must have been used again, or this tests nothing"
+    moving.scanner.look(["e"])
+    assert moving.key("e") != key
+
+
+def test_of_what_went_only_the_last_is_remembered(moving: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "MOST", 1)
+    moving.scanner.lost = Lost(lambda _: True)
+    keys = [moving.key("a"), moving.key("b")]
+    moving.user.rename("a", "e")
+    moving.user.rename("b", "f")
+    moving.scanner.look(["a"])
+    moving.scanner.look(["b"])
+    moving.now += 10**9
+    moving.scanner.look(["e", "f"])
+    assert moving.key("e") != keys[0]
+    assert moving.key("f") == keys[1]
 
 
 def test_a_file_that_moves_into_the_directory_that_took_its_name(folder: Folder) -> None:

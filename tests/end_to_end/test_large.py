@@ -53,6 +53,28 @@ def test_a_directory_of_ten_thousand_files_is_renamed_by_one_change(site: Site) 
     assert site.server.count(one.bucket) == before + 3
 
 
+def test_what_is_moved_into_a_directory_that_was_just_made_is_moved_and_not_sent_again(site: Site) -> None:
+    """The new directory is looked into before the watcher has told of the moves."""
+    one, other = site.pair()
+    for number in range(4):
+        one.path(f"big{number}").mkdir()
+        for name in range(100):
+            one.path(f"big{number}/f{name}").write_bytes(b"%d %d" % (number, name))
+        for name in range(10):
+            one.path(f"single{number}-{name}").write_bytes(b"single %d %d" % (number, name))
+    start(one, other)
+    agree(one, other, timeout=PATIENCE)
+    before, before_inodes = site.server.count(one.bucket), set(inodes(other.folder).values())
+    for number in range(4):
+        one.path(f"new{number}").mkdir()
+        one.path(f"big{number}").rename(one.path(f"new{number}/big"))
+        for name in range(10):
+            one.path(f"single{number}-{name}").rename(one.path(f"new{number}/{name}"))
+    agree(one, other, timeout=PATIENCE)
+    assert site.server.count(one.bucket) == before + 4 * 12
+    assert before_inodes <= set(inodes(other.folder).values())
+
+
 def inodes(directory: Path) -> dict[Path, int]:
     return {path.relative_to(directory): path.stat().st_ino for path in directory.rglob("*")}
 

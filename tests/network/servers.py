@@ -3,14 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from ssyncd.network.login import Account
-from ssyncd.server.accounts import open_accounts
+from ssyncd.server.accounts import Accounts
 from ssyncd.server.app import Server
 from ssyncd.server.settings import ServerSettings
+from ssyncd.server.storage.opening import open_database
+from ssyncd.server.storage.sqlite_accounts import SqliteAccounts
+from tests.server.running import CHEAP
 
 PASSWORD = "correct horse battery"
 
@@ -18,7 +21,8 @@ PASSWORD = "correct horse battery"
 @contextmanager
 def real_server(data, **settings) -> Iterator[Account]:
     """An ssyncd server on a loop of its own; the account is signed in as `anna` on `laptop`."""
-    with open_accounts(data) as accounts:
+    with closing(SqliteAccounts(open_database(data, None))) as storage:
+        accounts = Accounts(storage, hasher=CHEAP)
         accounts.add("anna", PASSWORD)
         token = accounts.token("anna", "laptop")
     loop = asyncio.new_event_loop()

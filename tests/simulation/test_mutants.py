@@ -102,26 +102,32 @@ def answer_no_plea(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pleas, "_answer", lambda pleas, hashes, _: [pleas._due.pop(hash) for hash in hashes])
 
 
-ALL: tuple[tuple[Patch, tuple[str, ...], int], ...] = (
-    (ignore_everything_for_a_second_after_our_own_writes, (), 30),
-    (replace_and_remove_without_looking, ("strike",), 300),
-    (record_the_base_before_the_write, (), 300),
-    (let_a_deletion_beat_a_change, (), 100),
-    (take_acknowledgements_for_updates, (), 300),
-    (save_the_cursor_before_the_objects, ("kill", "overflow"), 30),
-    (keep_nothing_that_we_overtook, (), 1000),
-    (record_what_is_not_durable, ("power",), 30),
-    (trust_equal_stamps, (), 1000),
-    (believe_a_server_that_was_restored, ("backup", "restore", "cut"), 30),
-    (answer_no_plea, ("spoil", "cut", "late", "kill"), 1000),
+ALL: tuple[tuple[Patch, tuple[str, ...], int, int], ...] = (
+    (ignore_everything_for_a_second_after_our_own_writes, (), 0, 30),
+    (replace_and_remove_without_looking, ("strike",), 198, 300),
+    (record_the_base_before_the_write, (), 20, 300),
+    (let_a_deletion_beat_a_change, (), 0, 100),
+    (take_acknowledgements_for_updates, (), 47, 300),
+    (save_the_cursor_before_the_objects, ("kill", "overflow"), 0, 30),
+    (keep_nothing_that_we_overtook, (), 193, 1000),
+    (record_what_is_not_durable, ("power",), 0, 30),
+    (trust_equal_stamps, (), 147, 1000),
+    (believe_a_server_that_was_restored, ("backup", "restore", "cut"), 0, 30),
+    (answer_no_plea, ("spoil", "cut", "late", "kill"), 126, 1000),
 )
-"""A fault, the circumstances in which it shows, and within how many seeds."""
+"""A fault, the circumstances in which it shows, the first seed (one that found it, when it was last looked for), and within how
+many it must show."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "circumstances", "most"), ALL, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_fault_is_found(fault: Patch, circumstances: tuple[str, ...], most: int, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("fault", "circumstances", "first", "most"), ALL, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_fault_is_found(
+    fault: Patch, circumstances: tuple[str, ...], first: int, most: int, monkeypatch: Any
+) -> None:
     fault(monkeypatch)
-    found = next((seed for seed in range(most) if run(draw(seed, (circumstances,))).failure), None)
+    seeds = range(first, first + most)
+    found = next((seed for seed in seeds if run(draw(seed, (circumstances,))).failure), None)
     assert found is not None, f"{most} histories ended well in spite of it"
     print(f"found by seed {found}")
