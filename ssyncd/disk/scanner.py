@@ -39,6 +39,7 @@ class Scanner:
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
         self._fresh = True
+        self._began = 0
         self.left: dict[str, None] = {}
         """Directories that the first look at a folder of which nothing was known has still to look below."""
         self.disk = disk
@@ -49,6 +50,7 @@ class Scanner:
     def look(self, paths: Iterable[str], below: Iterable[str] = (), go_on: bool = True) -> Seen:
         """Look at single paths, and at everything below directories ("" for all). The first look at a folder of which nothing is
         known comes in slices; `go_on` with what is `left` of it."""
+        self._began = self.wall()
         slices = self.first or (self._fresh and not len(self.tree))
         look = Look(self, set_adrift(self.tree) if self._fresh else (), slices)
         self._fresh = False
@@ -98,7 +100,7 @@ class Scanner:
     def may_have_moved(self, stat: Stat) -> bool:
         """Whether what is new at its place may have been renamed just now, and the watcher is about to tell from where: its own
         time is older than that of its last change, which what is made here is not."""
-        return stat.mtime != stat.ctime and 0 <= self.wall() - stat.ctime < LATER * 1e9
+        return stat.mtime != stat.ctime and self._began - int(LATER * 1e9) < stat.ctime <= self.wall()
 
     def looked_into(self, key: str, stat: Stat) -> None:
         """What this holds is known, as of this stat."""

@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from ssyncd.disk import look, lost
+from ssyncd.disk.base import Stat
 from ssyncd.disk.lost import Lost
 from ssyncd.disk.memory import MemoryDisk
 from ssyncd.disk.scanner import LATER, Scanner
@@ -187,6 +188,20 @@ def test_what_nobody_tells_the_origin_of_is_new_a_moment_later(moving: Folder, n
     moving.now += int(LATER * 1e9)
     assert not moving.scanner.look(["e"]).later
     assert moving.key("e") != before
+
+
+def test_it_is_the_same_however_long_the_look_takes(moving: Folder) -> None:
+    moving.user.make_dir("new")
+    moving.user.rename("a", "new/a")
+    listing = moving.disk.list
+
+    def slow(path: str) -> dict[str, Stat]:
+        found = listing(path)
+        moving.now += 10**9
+        return found
+
+    moving.disk.list = slow
+    assert moving.scanner.look(["new"]).later == {"new/a"}
 
 
 def test_what_is_made_or_written_here_has_not_to_wait(moving: Folder) -> None:
