@@ -3,7 +3,7 @@
 import errno
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ssyncd.disk.base import Stat
 from ssyncd.disk.calls import Calls
@@ -72,7 +72,9 @@ class Mover:
         return ours
 
     def entered(self, place: Place, name: str, ours: Stat, stands: Callable[[], bool]) -> Stat:
-        found = place.look()
+        found = None
+        with suppress(OSError):  # it is there, whether it can be looked at or not
+            found = place.look()
         self._back_if_moved(place, name, ours, stands)
         # A user may have written or removed it already. That is not to be told as what we put: `ours` still is.
         return found if ours.same(found) else ours

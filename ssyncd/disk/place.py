@@ -81,14 +81,15 @@ class Place:
             raise ChangedError(self.path, "it changed since it was looked at")
 
     def stands(self) -> bool:
-        """Whether the path still leads to the parent held open: it may have been moved, even out of the folder."""
+        """Whether the path still leads to the parent held open, so far as can be told: it may have been moved, even out of the
+        folder."""
         if not self._head:
             return True
         try:
             handle = self._calls.open_dir(self._head)
+            try:
+                return self._calls.inode(handle) == self._calls.inode(self.parent)
+            finally:
+                self._calls.close(handle)
         except OSError:
             return False
-        try:
-            return self._calls.inode(handle) == self._calls.inode(self.parent)
-        finally:
-            self._calls.close(handle)
