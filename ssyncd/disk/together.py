@@ -52,10 +52,10 @@ class Together:
 
     def _read_one(self, place: Place, expected: Stat) -> bytes:
         # Looked at first, because opening a pipe or a device does something to it even when it does not wait.
-        refuse_special(self._calls.look(place.parent, place.name), place.path)
+        before = self._calls.look(place.parent, place.name)
+        refuse_special(before, place.path)
         handle = self._calls.open(place.parent, place.name)
         try:
-            before = self._calls.look_open(handle)
             plain = self._calls.read(handle, expected.size + 1)
             after = self._calls.look_open(handle)
         finally:
