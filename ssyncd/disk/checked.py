@@ -161,7 +161,7 @@ class CheckedDisk:
         except FileNotFoundError:
             return  # put in place before, or never more than a name
         except OSError as error:
-            raise disk_error(error, f"{OWN}/stage") from error
+            log.info("%s: cannot be removed yet: %s", name, error.strerror)  # it is a leftover now
 
     def flush(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """MemoryDisk keeps the contract in all its kinds, and crashes as a disk does."""
 
+import errno
 from random import Random
 from typing import Any
 
@@ -71,6 +72,23 @@ def test_a_full_disk_says_so_and_keeps_what_is_there() -> None:
         staged.write(b"x" * 11)
     staged.discard()
     assert disk.user.tree() == {}
+
+
+def test_what_cannot_be_discarded_now_is_a_leftover() -> None:
+    disk = MemoryDisk()
+    staged = disk.stage(TAG)
+
+    def fail(call: str, _: str) -> None:
+        if call == "unlink":
+            raise OSError(errno.EIO, "input/output error")
+
+    disk.on_step = fail
+    staged.discard()
+    disk.on_step = None
+    [left] = disk.leftovers()
+    assert (left.tag, left.origin) == (TAG, "staged")
+    disk.drop(left)
+    assert not disk.leftovers()
 
 
 def test_a_lost_root_is_not_an_empty_folder() -> None:
