@@ -84,7 +84,8 @@ class Sender:
     def _in_order(self, send: Send | SendDelete) -> bool:
         """No child before its directory: they arrive in this order. Nobody to a place that another is still on the way to and has
         left since: two directories at one place become one. No directory's deletion before that of what is in it was taken: if
-        the server should refuse one of those, another machine would take the directory for one to be mended."""
+        the server should refuse one of those, another machine would take the directory for one to be mended. Nor while it is not
+        known where all is that the server has: what we made just before a crash may be in it."""
         if isinstance(send, Send):
             parent = send.entry.parent
             if (
@@ -95,7 +96,9 @@ class Sender:
                 return False
             before = self._coming.get(send.entry.place, send.entry.key)
             return before == send.entry.key or not self.channel.busy(before)
-        if self._is_coming_into(send.key):
+        entry = self.record.remote.get(send.key)
+        is_dir = entry is not None and entry.kind is Kind.DIR
+        if self._is_coming_into(send.key) or (is_dir and self.channel.awaits_objects):
             return False
         above = self._above(send.key)
         return above.issuperset(self.record.remote.children(send.key))

@@ -128,6 +128,11 @@ class Channel:
         """How many of those in flight wait for `retry`."""
         return self._flight.delayed
 
+    @property
+    def awaits_objects(self) -> bool:
+        """Whether there are some of which it is not known yet what they are: their versions are asked for."""
+        return len(self._intake.held) > 0
+
     def busy(self, key: str) -> bool:
         """Whether a change of this key is in flight."""
         return key in self._flight

@@ -1,6 +1,6 @@
 """What comes in for the ghosts of a bucket: each version once, in order, and a cursor that never runs ahead of them."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 
 from msgspec import Struct, field
 
@@ -32,7 +32,7 @@ class Intake:
         self._held: dict[str, _Hold] = {}
 
     @property
-    def held(self) -> Container[str]:
+    def held(self) -> Collection[str]:
         """Keys that wait for a version."""
         return self._held
 

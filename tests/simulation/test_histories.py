@@ -248,6 +248,48 @@ def test_histories_in_small_steps_end_well(first: int) -> None:
             judge(seed)
 
 
+LATE = Script(
+    994100867,
+    2,
+    False,
+    (),
+    (
+        ("user0", 1, 2071, 2097),
+        ("all", 0, 2197, 2133),
+        ("user5", 1, 1114, 53),
+        ("hints", 0, 3147, 404),
+        ("user5", 0, 2385, 2417),
+        ("work", 0, 3765, 3116),
+    ),
+)
+"""Both users rename one file; one machine sees that it went before it is told where: it is a move all the same."""
+PUT = Script(
+    996002146,
+    3,
+    True,
+    ("fail",),
+    (
+        ("user11", 0, 2442, 913),
+        ("fail", 2, 2068, 444),
+        ("user4", 2, 688, 3694),
+        ("all", 2, 1612, 2837),
+        ("user4", 2, 329, 645),
+        ("user0", 2, 2305, 3771),
+        ("wait", 1, 1799, 1646),
+        ("all", 2, 3176, 1209),
+        ("user5", 2, 111, 3933),
+    ),
+)
+"""The disk does not let us look at what was just put in place, and its user moves it elsewhere meanwhile: nothing comes back."""
+UNKNOWN = Script(
+    996702295,
+    2,
+    True,
+    ("kill", "overflow"),
+    (("user14", 1, 1796, 771), ("all", 0, 1362, 1841), ("user9", 1, 1154, 2302), ("kill", 0, 3209, 2546)),
+)
+"""A directory is deleted, and a crash comes before it was heard that the file in it had been taken: the directory does not go
+before the file."""
 ONCE_BAD = {
     "untold": UNTOLD,
     "exchanged": EXCHANGED,
@@ -255,6 +297,9 @@ ONCE_BAD = {
     "stuck": STUCK,
     "asked": ASKED,
     "needless": NEEDLESS,
+    "late": LATE,
+    "put": PUT,
+    "unknown": UNKNOWN,
     "swapped": SWAPPED,
     "unread": UNREAD,
     "crossed": CROSSED,
