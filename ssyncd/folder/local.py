@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 STILL = 1.0
 """Seconds without an event after which a file that a program keeps open for writing is read all the same."""
+SOON = 0.02
+"""Seconds after which a file is looked at again that somebody seems to write, though the watcher does not say so."""
 SLICE, SHORT = 256, 32
 """Files of one round, so that sending starts before the last one is read; fewer while each round is one answer to the server."""
 AHEAD = 10_000
@@ -259,11 +261,12 @@ class Local:
             return False  # reading it will tell
 
     def _put_off(self, key: str, path: str) -> None:
-        """Until it is closed, or has been still for a while."""
+        """Until it is closed, or has been still for a while. If the watcher told that it was closed, it may be about to be:
+        the kernel tells so a moment before nobody is writing any more."""
         self.scanner.unread.pop(key)
         self.record.young.add(key)
         if path not in self.writing:
-            self._note(path, writing=True)
+            self._agenda.at(self.clock.monotonic() + SOON, path, is_path=True)
 
     def _read_here(self, small: dict[str, Wanted]) -> None:
         read = read_small_files(self._disk, list(small.values()), self.settings.device)

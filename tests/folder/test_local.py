@@ -1,6 +1,9 @@
 """The local side, on whole machines."""
 
+from typing import Any
+
 from ssyncd.disk.base import Touched
+from ssyncd.folder.local import STILL
 from tests.simulation.operations import LARGE
 from tests.simulation.world import World
 
@@ -108,6 +111,24 @@ def test_what_a_program_keeps_open_is_sent_when_it_has_been_still(world: World) 
         world.time.now += 0.01
     assert rounds < 3, "it turns without end while the file is open"
     writing.close()
+
+
+def test_a_file_that_seems_open_when_it_was_closed_just_now_is_read_in_a_moment(world: World, monkeypatch: Any) -> None:
+    """The kernel queues the event of the close before the file counts as closed; no other event follows."""
+    one, two = world.machines
+    one.user.write("a", b"one")
+    world.settle()
+    world.time.now += 10
+    answers, asked = [True, True], one.disk.being_written
+    monkeypatch.setattr(one.disk, "being_written", lambda path: answers.pop() if answers else asked(path))
+    one.user.write("a", b"two")
+    before = world.time.now
+    while two.user.tree() != {"a": b"two"}:
+        assert world.time.now < before + STILL / 2
+        for machine in world.machines:
+            world.go_on(machine)
+        world.time.now += 0.01
+    assert not answers
 
 
 def test_a_file_that_is_being_written_when_we_move_its_directory_is_waited_for_at_its_new_place_only(
