@@ -1,5 +1,6 @@
-"""What every test must keep to: no thread is left behind. Warnings are errors by pyproject.toml."""
+"""What every test must keep to: no thread is left behind. Warnings are errors by pyproject.toml. And their order."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,21 @@ keep_bytecode()
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("ssyncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ssyncd")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each of xdist's workers begins with its part of the list, and goes on with what is last in the others' parts: with the slow
+    tests first in every part, nobody has to wait for one in the end."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    items[:] = [
+        item
+        for number in range(workers)
+        for some in (slow, others)
+        for item in some[len(some) * number // workers : len(some) * (number + 1) // workers]
+    ]
+
 
 _DEADLINE = 5.0  # seconds for threads that are about to end
 
