@@ -76,7 +76,6 @@ ONLY_PLACE_OF = {
 MAY_PRINT = {"cli", "commands", "server.__main__", "examples"}
 
 MOST_FUNCTION_LINES, MOST_CLASS_LINES, MOST_FILE_LINES, MOST_PARAMETERS = 60, 300, 500, 6
-CLICK_DECORATORS = ("command", "group")
 
 
 @functools.cache

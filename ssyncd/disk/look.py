@@ -295,10 +295,10 @@ class Look:
 
     def _place_directory(self, parent: str, name: str, path: str, stat: Stat) -> None:
         key = self._moved_directory(path, stat) or self._same_place(parent, name)
-        if key is None and self._scanner.may_have_moved(stat):
-            self.seen.later.add(path)
-            return
         if key is None:
+            if self._scanner.may_have_moved(stat):
+                self.seen.later.add(path)
+                return
             key = self._scanner.choose_key(parent, name, Kind.DIR)
         self._vanished.pop(key, None)
         self._put_new(Entry(key, parent, name, Kind.DIR), stat)

@@ -96,9 +96,7 @@ class Sender:
                 return False
             before = self._coming.get(send.entry.place, send.entry.key)
             return before == send.entry.key or not self.channel.busy(before)
-        entry = self.record.remote.get(send.key)
-        is_dir = entry is not None and entry.kind is Kind.DIR
-        if self._is_coming_into(send.key) or (is_dir and self.channel.awaits_objects):
+        if self._is_coming_into(send.key) or (self.channel.awaits_objects and self._is_directory(send.key)):
             return False
         above = self._above(send.key)
         return above.issuperset(self.record.remote.children(send.key))
@@ -106,6 +104,10 @@ class Sender:
     def _is_coming_into(self, directory: str) -> bool:
         """Whether something is on its way into this directory, and will have to be deleted before it."""
         return any(parent == directory and self.channel.busy(key) for (parent, _), key in self._coming.items())
+
+    def _is_directory(self, key: str) -> bool:
+        entry = self.record.remote.get(key)
+        return entry is not None and entry.kind is Kind.DIR
 
     def _above(self, key: str) -> set[str]:
         """The directories on the way up: hostile ones can be inside each other, and would wait for each other for ever."""

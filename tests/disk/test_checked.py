@@ -115,8 +115,8 @@ def _put_both(disk: Disk) -> Callable[[], object]:
 
     def put() -> None:
         found = disk.put_new(arrivals)
-        assert found.keys() == {"dir/new", "dir/too"}
         failed = [(arrival, one) for arrival in arrivals if isinstance(one := found[arrival.path], DiskError)]
+        assert list(found) == ["dir/new", "dir/too"] or (failed and len(found) == 2)
         for arrival, _ in failed:
             arrival.staged.discard()
         for _, error in failed:
@@ -271,9 +271,8 @@ def test_a_file_deleted_between_any_two_calls_does_no_harm(world: World, operati
         at += 1
 
 
-@pytest.mark.parametrize("operation", [_remove, _remove_dir])
-def test_what_could_not_be_removed_is_where_it_was(world: World, operation: Any) -> None:
-    """Not in the stage: its directory may be removed next, and then it has no place to go back to."""
+def _failing(world: World, operation: Any) -> Iterator[tuple[int, bool]]:
+    """The operation with its first call failing, then its second, and so on: which one it was, and whether it was refused."""
     came, at = True, 0
 
     def fail() -> None:
@@ -282,30 +281,27 @@ def test_what_could_not_be_removed_is_where_it_was(world: World, operation: Any)
     while came:
         _set_up(world, operation)
         came, refused = world.run(operation(world.disk), fail, at)
-        gone = {"dir/file", "dir/empty"} - world.user.tree().keys()
-        assert not [one.origin for one in world.disk.leftovers() if one.origin == "aside"], f"left aside at call {at}"
-        assert len(gone) == 1 - refused, f"call {at}"
+        yield at, refused
         world.clear()
         at += 1
     assert at > 2
+
+
+@pytest.mark.parametrize("operation", [_remove, _remove_dir])
+def test_what_could_not_be_removed_is_where_it_was(world: World, operation: Any) -> None:
+    """Not in the stage: its directory may be removed next, and then it has no place to go back to."""
+    for at, refused in _failing(world, operation):
+        gone = {"dir/file", "dir/empty"} - world.user.tree().keys()
+        assert not [one.origin for one in world.disk.leftovers() if one.origin == "aside"], f"left aside at call {at}"
+        assert len(gone) == 1 - refused, f"call {at}"
 
 
 @pytest.mark.parametrize("operation", [_put_new, _put_both, _make_link])
 def test_what_could_not_be_put_is_not_there(world: World, operation: Any) -> None:
     """Else it would be taken for the user's own, when what it is on the server has another place by then."""
-    came, at = True, 0
-
-    def fail() -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    while came:
-        _set_up(world, operation)
-        came, refused = world.run(operation(world.disk), fail, at)
+    for at, refused in _failing(world, operation):
         missing = {"dir/new", "dir/too" if operation is _put_both else "dir/new"} - world.user.tree().keys()
         assert bool(missing) == refused, f"call {at}"
-        world.clear()
-        at += 1
-    assert at > 2
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

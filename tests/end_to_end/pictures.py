@@ -19,6 +19,12 @@ def picture(folder: Path) -> Picture:
     return found
 
 
+def inodes(folder: Path) -> dict[Path, int]:
+    """Of the same, in a folder that stands still: what was moved has kept its own, what was sent anew has not."""
+    paths = (path for path in folder.rglob("*") if ".ssyncd" not in path.relative_to(folder).parts)
+    return {path.relative_to(folder): path.stat().st_ino for path in paths}
+
+
 def _look(directory: str, prefix: str, found: Picture) -> None:
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import Machine, agree, start, until
+from tests.end_to_end.pictures import inodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 PATIENCE = 120.0
@@ -75,10 +76,6 @@ def test_what_is_moved_into_a_directory_that_was_just_made_is_moved_and_not_sent
     assert before_inodes <= set(inodes(other.folder).values())
 
 
-def inodes(directory: Path) -> dict[Path, int]:
-    return {path.relative_to(directory): path.stat().st_ino for path in directory.rglob("*")}
-
-
 def test_a_git_clone_works_on_the_other_machine(site: Site) -> None:
     one, other = site.pair()
     start(one, other)
@@ -139,7 +136,7 @@ def test_the_standard_library_arrives_as_it_is(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["random", "compressible"])
 def test_a_gigabyte_arrives_with_bounded_memory(site: Site, kind: str) -> None:
-    size = 256 if site.plain else 1024 if kind == "random" else 512  # half as fast, the bounds are the same
+    size = 256 if site.plain else 1024  # half as fast, the bounds are the same
     if shutil.disk_usage(site.directory).free < 6 << 30:
         pytest.skip("needs 6 GiB of disk")
     server = site.own_server()
