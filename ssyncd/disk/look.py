@@ -112,6 +112,7 @@ class Look:
             self._forget(key)
         _drop_lost_troubles(self._scanner)
         self.seen.touched.difference_update(self.seen.ignored)
+        self.seen.later.update(self._scanner.waiting)
         return self.seen
 
     # Looking.
@@ -296,8 +297,7 @@ class Look:
     def _place_directory(self, parent: str, name: str, path: str, stat: Stat) -> None:
         key = self._moved_directory(path, stat) or self._same_place(parent, name)
         if key is None:
-            if self._scanner.may_have_moved(stat):
-                self.seen.later.add(path)
+            if self._scanner.has_to_wait(path, stat):
                 return
             key = self._scanner.choose_key(parent, name, Kind.DIR)
         self._vanished.pop(key, None)
@@ -341,8 +341,8 @@ class Look:
                 continue
             kind = KINDS[stat.kind]
             entry = self._moved(gone, kind, stat)
-            if entry is None and stat.inode not in self._displaced and self._scanner.may_have_moved(stat):
-                self.seen.later.add(self._path(parent, name))
+            is_strange = entry is None and stat.inode not in self._displaced
+            if is_strange and self._scanner.has_to_wait(self._path(parent, name), stat):
                 continue
             key = entry.key if entry is not None else self._scanner.choose_key(parent, name, kind)
             content, target = (entry.content, entry.target) if entry is not None else (None, "")

@@ -46,12 +46,15 @@ class Scanner:
         self.ignored = ignored
         self.choose_key = choose_key
         self.lost = Lost(is_agreed)
+        self.waiting: dict[str, None] = {}
+        """Paths of what is new there and may come from elsewhere: every look from then on sees whether that has been told."""
 
     def look(self, paths: Iterable[str], below: Iterable[str] = (), go_on: bool = True) -> Seen:
         """Look at single paths, and at everything below directories ("" for all). The first look at a folder of which nothing is
         known comes in slices; `go_on` with what is `left` of it."""
         self._began = self.wall()
         slices = self.first or (self._fresh and not len(self.tree))
+        paths, self.waiting = [*paths, *self.waiting], {}
         look = Look(self, set_adrift(self.tree) if self._fresh else (), slices)
         self._fresh = False
         if go_on:
@@ -97,10 +100,13 @@ class Scanner:
         """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
         return abs(self.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < COARSE
 
-    def may_have_moved(self, stat: Stat) -> bool:
-        """Whether what is new at its place may have been renamed just now, and the watcher is about to tell from where: its own
-        time is older than that of its last change, which what is made here is not."""
-        return stat.mtime != stat.ctime and self._began - int(LATER * 1e9) < stat.ctime <= self.wall()
+    def has_to_wait(self, path: str, stat: Stat) -> bool:
+        """Whether what is new here may have been renamed just now, and the watcher is about to tell from where: its own time is
+        older than that of its last change, which what is made here is not."""
+        if stat.mtime == stat.ctime or not self._began - int(LATER * 1e9) < stat.ctime <= self.wall():
+            return False
+        self.waiting[path] = None
+        return True
 
     def looked_into(self, key: str, stat: Stat) -> None:
         """What this holds is known, as of this stat."""

@@ -181,6 +181,18 @@ def test_what_is_found_where_it_was_moved_to_before_the_watcher_tells_from_where
 
 
 @pytest.mark.parametrize("name", ["a", "d"])
+def test_it_is_the_same_too_where_only_its_old_place_is_told_of(moving: Folder, name: str) -> None:
+    """The new directory was not watched yet when it came there."""
+    key = moving.key(name)
+    moving.user.make_dir("new")
+    moving.user.rename(name, f"new/{name}")
+    moving.scanner.look(["new"])
+    assert not moving.scanner.look([name]).later
+    assert moving.key(f"new/{name}") == key
+    assert moving.tree == moving.on_disk
+
+
+@pytest.mark.parametrize("name", ["a", "d"])
 def test_what_nobody_tells_the_origin_of_is_new_a_moment_later(moving: Folder, name: str) -> None:
     moving.user.rename(name, "e")
     before = moving.key(name)
