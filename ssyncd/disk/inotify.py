@@ -79,9 +79,12 @@ class Inotify(InotifyFD):
         return mounts
 
     def _check_inotify_fd(self) -> bool:
-        if self._poller is None:
-            return bool(super()._check_inotify_fd())
-        ready = {fd for fd, _ in self._poller.poll()}
+        return self._has_events() if self._poller is not None else bool(super()._check_inotify_fd())
+
+    def _has_events(self, timeout: int | None = None) -> bool:
+        """Waits for something, so many milliseconds at most. A mount is told of here, and only once by the kernel."""
+        assert self._poller is not None
+        ready = {fd for fd, _ in self._poller.poll(timeout)}
         if self._mounts in ready and not self._closed:
             self._mounted()
         return self._inotify_fd in ready
@@ -132,7 +135,7 @@ class Inotify(InotifyFD):
     def _read(self) -> list[Event]:
         events: list[Event] = list(self._parse_event_buffer(self._read_event_buffer(DEFAULT_EVENT_BUFFER_SIZE)))
         # The kernel queues the two ends of a rename one right after the other, but a read can fall between them.
-        if _has_lonely_source(events) and self._poller is not None and self._poller.poll(_PAIR_WAIT_MS):
+        if _has_lonely_source(events) and self._poller is not None and self._has_events(_PAIR_WAIT_MS):
             events.extend(self._parse_event_buffer(self._read_event_buffer(DEFAULT_EVENT_BUFFER_SIZE)))
         return events
 

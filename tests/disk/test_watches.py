@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,7 @@ class Hand:
     def read(self) -> None:
         reader = self.watcher._inotify
         assert reader is not None
-        assert reader._poller is not None
-        while reader._poller.poll(0):
+        while reader._has_events(0):
             self.queue.extend(reader._parse_event_buffer(reader._read_event_buffer(65536)))
 
     def hand(self, count: int) -> None:
@@ -75,6 +75,27 @@ def without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def directories(root: Path) -> list[str]:
     found = [os.path.relpath(Path(head, name), root) for head, names, _ in os.walk(root) for name in names]
     return sorted(path for path in found if not path.startswith(".ssyncd"))
+
+
+def test_a_mount_while_the_other_end_of_a_rename_is_waited_for_is_told_and_holds_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    reader = Inotify(lambda _: None, lambda _: None, lambda: told.append("mounted"))
+    source, buffers = (1, inotify.MOVED_FROM, 7, b"name"), [b""]
+
+    class Poller:
+        def poll(self, timeout: int | None) -> list[tuple[int, int]]:
+            assert timeout is not None
+            return [(reader._mounts, select.POLLPRI)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_poller", Poller())
+        patch.setattr(reader, "_parse_event_buffer", lambda buffer: [source])
+        patch.setattr(reader, "_read_event_buffer", lambda size: buffers.pop())  # a second one would wait
+        assert reader._read() == [source]
+    reader.abandon()
+    assert told == ["mounted"]
 
 
 def test_a_directory_renamed_before_the_one_above_it_is_not_lost(tmp_path: Path) -> None:
