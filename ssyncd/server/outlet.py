@@ -45,7 +45,7 @@ class Outlet:
         self._socket.close()
 
     async def send(self, parts: Sequence[Part]) -> None:
-        """ConnectionResetError; DiskError if a file cannot be read, and then the connection is at its end too."""
+        """ConnectionResetError; DiskError if a file cannot be read. Both are the end of the connection."""
         while self._transport.get_write_buffer_size():
             await self._writable()
         try:
@@ -54,8 +54,8 @@ class Outlet:
                 await self._send_part(part, end)
                 end = b"\r\n"
             await self._send(end)
-        except DiskError:
-            # What was promised cannot be given: whatever came now would be taken for it.
+        except (ConnectionResetError, DiskError):
+            # What was promised cannot be given: the client would wait for it, and take whatever came now for it.
             self._transport.abort()
             raise
 

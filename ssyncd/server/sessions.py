@@ -16,6 +16,7 @@ SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 class Sessions:
     def __init__(self) -> None:
         self._open: set[Session] = set()
+        self._closing = False
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """The handler of `/sock/1/APP_ID/websocket`."""
@@ -32,6 +33,8 @@ class Sessions:
         session = Session(core, socket, transport)
         self._open.add(session)
         try:
+            if self._closing:  # since it was on its way here: it was not told with the others
+                await session.close()
             await session.run()
         finally:
             self._open.discard(session)
@@ -46,4 +49,5 @@ class Sessions:
 
     async def close(self) -> None:
         """The server is going away: every client is told, and comes back by itself."""
+        self._closing = True
         await asyncio.gather(*(session.close() for session in list(self._open)), return_exceptions=True)

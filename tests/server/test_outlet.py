@@ -174,6 +174,22 @@ def test_a_file_that_becomes_shorter_in_that_moment_breaks_the_answer_off(
     assert "shorter" in warning
 
 
+@pytest.mark.parametrize("error", [errno.EHOSTUNREACH, errno.EIO])
+def test_what_cannot_be_sent_breaks_the_answer_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    async def story(server: Running) -> None:
+        await put(server, PLAIN)
+        with monkeypatch.context() as patch:
+            patch.setattr(outlet.os, "sendfile", fail)
+            with pytest.raises(aiohttp.ClientError):
+                await call(server, "get", b"".join(ids_of(*PLAIN)))
+        assert (await call(server, "get", ids_of(PLAIN[3])[0])).body == record(PLAIN[3])
+
+    told(tmp_path, story)
+
+
 def test_nothing_goes_past_encryption() -> None:
     class Transport:
         def get_extra_info(self, name: str) -> object:

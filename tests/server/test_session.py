@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.server.running import Running, run, running, sets, told
 
@@ -307,6 +308,31 @@ def test_a_stopping_server_says_goodbye_at_once(tmp_path: Path) -> None:
                 assert (await socket.socket.receive()).data == 1001
                 assert (await poll).json() == []
                 await stopping
+
+    run(story())
+
+
+def test_a_client_that_comes_while_the_server_stops_holds_it_not_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = web.WebSocketResponse.prepare
+
+    async def story() -> None:
+        async with running(tmp_path) as server:
+            stops: list[asyncio.Task[None]] = []
+
+            async def late(socket: web.WebSocketResponse, request: web.BaseRequest) -> object:
+                stops.append(asyncio.create_task(server.server.stop()))
+                while not server.server.core.hub.closing:
+                    await asyncio.sleep(0)
+                return await prepare(socket, request)
+
+            monkeypatch.setattr(web.WebSocketResponse, "prepare", late)
+            async with asyncio.timeout(4):
+                assert (await (await server.socket()).socket.receive()).data == 1001
+                await stops[0]
+
+    run(story())
 
 
 def test_a_client_that_does_not_say_goodbye_holds_no_server_up(tmp_path: Path) -> None:
