@@ -192,7 +192,7 @@ class Engine:
         except SignInError as error:
             self.failure = error
         if isinstance(happening, Closed):
-            self.supply.forget_asked()
+            self.supply.cut(happening.lost)
             self.sender.forget_uploads()
             self.agenda.touch_all(self.unheard.cut())
 

@@ -125,9 +125,11 @@ class Supply:
         self._ready[key] = hash, staged
         return data
 
-    def forget_asked(self) -> None:
-        """The connection is gone, and what was asked with it."""
+    def cut(self, lost: bool) -> None:
+        """The connection is gone, and what was asked with it; if it was `lost`, what carries contents is no better."""
         self._asked.clear()
+        if lost:
+            self._transfers.store.renew()
 
     def fetched(self, result: Fetched) -> bool:
         """False if it is not wanted, or not yet."""

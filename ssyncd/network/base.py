@@ -21,10 +21,14 @@ class Received(Struct, frozen=True):
 
 
 class Closed(Struct, frozen=True):
-    """The connection is gone; another try follows by itself after `retry_in` seconds."""
+    """The connection is gone; another try follows by itself after `retry_in` seconds.
+
+    `lost`: without a word of the other side, as when the network is another one now. So is whatever else is open to it.
+    """
 
     reason: str
     retry_in: float
+    lost: bool = False
 
 
 Happening = Opened | Received | Closed
@@ -77,5 +81,8 @@ class ChunkStore(Protocol):
 
         A chunk that the server does not have yet may be waited for, for so many seconds.
         """
+
+    def renew(self) -> None:
+        """What is open to the server carries nothing any more: requests under way end (NetworkError), the next go another way."""
 
     def close(self) -> None: ...

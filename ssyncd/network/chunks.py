@@ -117,6 +117,9 @@ class HttpChunks:
                 # After the last byte this does nothing; before, the connection is of no more use.
                 response.close()
 
+    def renew(self) -> None:
+        self._server.renew()
+
     def close(self) -> None:
         self._server.close()
 
@@ -204,6 +207,9 @@ class ObjectChunks:
                 raise ChunkMissingError(id)
             refuse(answer)
             yield id, _verified(id, _object_data(answer.json()))
+
+    def renew(self) -> None:
+        self._server.renew()
 
     def close(self) -> None:
         self._server.close()
@@ -299,6 +305,9 @@ class RetryingChunks:
             except NetworkError as error:
                 failures += 1
                 self._wait(error, failures)
+
+    def renew(self) -> None:
+        self._store.renew()
 
     def close(self) -> None:
         self._closed.set()

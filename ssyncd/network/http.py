@@ -47,7 +47,7 @@ class Answer(Struct, frozen=True):
 class HttpServer:
     """Everything under one URL; thread-safe. NetworkError, SignInError, RefusedError, RemoteError as in `ssyncd.errors`.
 
-    `close` ends requests that are under way (NetworkError there), which is why it keeps the sockets in view.
+    `renew` and `close` end requests that are under way (NetworkError there), which is why it keeps the sockets in view.
     """
 
     def __init__(self, url: str, token: str = "", ca_file: Path | None = None, connections: int = 8) -> None:
@@ -106,13 +106,18 @@ class HttpServer:
         """End requests under way and take no more."""
         with self._lock:
             self._closed = True
+        self.renew()
+        self._pool.close()
+
+    def renew(self) -> None:
+        """End every connection: those at rest are not used again."""
+        with self._lock:
             sockets = list(self._sockets)
         for one in sockets:
             # Closing a descriptor does not wake a thread that waits on it; shutting down does. Past TLS on purpose: a
             # proper goodbye would wait for the peer.
             with suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
-        self._pool.close()
 
     def _check_kind(self, response: Response) -> None:
         place = response.headers.get("Location", "")

@@ -67,6 +67,9 @@ class MemoryChunks:
                 raise ContentError(f"the bytes are not those of chunk {id.hex()}")
             yield id, plain
 
+    def renew(self) -> None:
+        pass
+
     def close(self) -> None:
         self._closed.set()
 

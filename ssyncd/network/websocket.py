@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from ssyncd.content.packed import HELLO, pack, unpack
 from ssyncd.errors import ContentError, NetworkError, ProtocolError
@@ -37,6 +38,8 @@ SLOW = 0.04
 machine takes up to 15 ms."""
 _GOING = struct.pack("!H", 1001)
 
+# From the other side; what else breaks a connection breaks all that go the same way.
+_TOLD = (ConnectionResetError, BrokenPipeError)
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -115,19 +118,19 @@ class WebSocketConnection:
         try:
             failures = 0
             while not self._stopping:
-                reason, retry_after = self._live_once(deliver)
+                end = self._live_once(deliver)
                 with self._changed:
                     failures = 1 if self._proved else failures + 1
                     self._proved = False
-                delay = self._delay(failures, retry_after)
-                self._tell(deliver, Closed(reason, delay))
+                delay = self._delay(failures, end.retry_after)
+                self._tell(deliver, Closed(end.reason, delay, end.lost))
                 with self._changed:
                     self._changed.wait_for(lambda: self._hurry or self._stopping, delay)
         except Exception:  # the top of a thread; `deliver` is the owner's
             log.exception("the connection ended by an error of ours")
 
-    def _live_once(self, deliver: Callable[[Happening], None]) -> tuple[str, float | None]:
-        """One connection from dial to end: why it ended, and when the server asks to come again."""
+    def _live_once(self, deliver: Callable[[Happening], None]) -> "_End":
+        """One connection from dial to end."""
         dial = Dial(self._url, self._headers, self._trust, self._pace.connect)
         with self._changed:
             self._hurry = False
@@ -137,7 +140,7 @@ class WebSocketConnection:
         try:
             opened = dial.run()
         except NetworkError as error:
-            return str(error), error.retry_after
+            return _End(str(error), error.retry_after)
         finally:
             with self._changed:
                 self._dial = None
@@ -150,7 +153,8 @@ class WebSocketConnection:
         opened_at = time.monotonic()
         try:
             self._tell(deliver, Opened())
-            return link.run(lambda messages: self._tell(deliver, Received(messages))), None
+            reason = link.run(lambda messages: self._tell(deliver, Received(messages)))
+            return _End(reason, lost=link.lost)
         finally:
             with self._changed:
                 self._link = None
@@ -169,6 +173,14 @@ class WebSocketConnection:
         return max(longest * (1.0 - self._chance() / 2.0), retry_after or 0.0)
 
 
+class _End(NamedTuple):
+    """Why a connection ended, in how many seconds the server asks to come again, and whether it was lost (see `Closed`)."""
+
+    reason: str
+    retry_after: float | None = None
+    lost: bool = False
+
+
 class _Link:
     """One standing connection: a reader's loop to run in, and a thread that writes."""
 
@@ -178,7 +190,8 @@ class _Link:
         self._frames = frames.Frames(pace.max_message)
         # One at a time inside the socket: OpenSSL's state must not be used by two threads. Held only for calls that do not block.
         self._io = threading.Lock()
-        # Guards what is to be written, and the reason; woken when there is something to write or an end.
+        self.lost = False
+        # Guards what is to be written, the reason and `lost`; woken when there is something to write or an end.
         self._ready = threading.Condition()
         self._outbox: deque[tuple[int, bytes]] = deque()
         self._reason = ""
@@ -206,6 +219,11 @@ class _Link:
             self._reason = self._reason or reason
             self._ready.notify()
         hang_up(self._socket)
+
+    def _broke(self, error: OSError) -> None:
+        with self._ready:
+            self.lost |= not self._reason and not isinstance(error, _TOLD)
+        self.close(f"the connection broke: {error.strerror or error}")
 
     def finish(self, timeout: float) -> None:
         """Write what is queued and a farewell, then end it; within `timeout` seconds."""
@@ -239,7 +257,7 @@ class _Link:
         except ProtocolError as error:
             self.close(f"the server sent {error}")
         except OSError as error:
-            self.close(f"the connection broke: {error.strerror or error}")
+            self._broke(error)
         return self._reason
 
     def _receive(self, selector: selectors.BaseSelector) -> bytes:
@@ -304,7 +322,7 @@ class _Link:
                 while batch := self._next():
                     self._push(self._encoded(batch), selector)
         except OSError as error:
-            self.close(f"the connection broke: {error.strerror or error}")
+            self._broke(error)
         else:
             hang_up(self._socket)
 
@@ -328,6 +346,7 @@ class _Link:
                 beat, silent = self._vigil.times(now)
                 if now >= silent and not self._lives(now):
                     self._reason = f"the server was silent for {self._vigil.silence(now):.0f} seconds"
+                    self.lost = True
                 elif now >= beat:
                     self._vigil.beats(now)
                     self._outgoing = outgoing(self._socket)

@@ -178,12 +178,21 @@ def test_the_last_word_counts_when_answers_come_late(site: Site, network: Networ
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["alpha", "beta"])
 def test_a_connection_that_died_unnoticed_is_replaced_in_seconds(site: Site, network: Network, who: str) -> None:
-    """Sooner for who has something to send; else the next heartbeat tells."""
+    """Sooner for who has something to send; else the next heartbeat tells. Those for contents are replaced with it."""
     one, other = network.machine("alpha"), site.machine("beta")
     start(one, other)
+    author, reader = (one, other) if who == "alpha" else (other, one)
+    large = random.Random(SEED).randbytes(2 << 20)
+    author.save("old", large)
+    agree(one, other)
     network[one].half_open()
-    (one if who == "alpha" else other).write("new", "1")
-    until(lambda: one.holds("new", "1") and other.holds("new", "1"), "it arrives", 22.0 if who == "alpha" else 40.0)
+    author.write("word", "1")
+    author.save("new", large[::-1])
+    until(
+        lambda: reader.holds("word", "1") and reader.path("new").exists(),
+        "they arrive",
+        25.0 if who == "alpha" else 40.0,
+    )
     agree(one, other)
 
 

@@ -24,6 +24,12 @@ class ChunkStoreContract:
         ids = [id for id, _ in reversed(chunks)]
         assert list(store.get(ids)) == list(reversed(chunks))
 
+    def test_it_goes_on_another_way(self, store):
+        (chunk,) = named(b"milk")
+        store.put([chunk])
+        store.renew()
+        assert list(store.get([chunk[0]])) == [chunk]
+
     def test_one_chunk_can_be_asked_for_twice(self, store):
         (chunk,) = named(b"milk")
         store.put([chunk])

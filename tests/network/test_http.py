@@ -1,6 +1,8 @@
 import shutil
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
@@ -126,6 +128,24 @@ def test_a_token_is_not_carried_to_another_server():
                 server.ask("GET", "/")
             server.close()
         assert not other.requests
+
+
+def test_a_request_under_way_ends_when_its_connection_is_known_to_be_dead():
+    asked = threading.Event()
+
+    def serve(opened):
+        while opened.recv(4096):
+            asked.set()
+
+    with RawServer(serve) as raw:
+        server = HttpServer(f"http://127.0.0.1:{raw.port}")
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(server.ask, "GET", "/")
+            assert asked.wait(10)
+            server.renew()
+            with pytest.raises(NetworkError):
+                answer.result(10)
+        server.close()
 
 
 def test_a_closed_server_takes_no_requests():

@@ -102,6 +102,7 @@ def test_a_peer_that_does_not_answer_a_heartbeat_is_dropped(server):
     with connected(url(server), happenings, Pace(beat=0.02, answer=0.05, first_retry=0.01)):
         wait_for(lambda: count(happenings, Opened) >= 2)
     assert "silent" in happenings[1].reason
+    assert happenings[1].lost
 
 
 def test_who_sends_to_a_peer_that_is_not_there_any_more_notices_soon(server):
@@ -112,6 +113,7 @@ def test_who_sends_to_a_peer_that_is_not_there_any_more_notices_soon(server):
         connection.send(["nobody answers this"])
         wait_for(lambda: count(happenings, Opened) == 2)
     assert "silent" in happenings[1].reason
+    assert happenings[1].lost
 
 
 @pytest.mark.slow
