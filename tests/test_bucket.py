@@ -158,7 +158,7 @@ def test_two_who_edit_one_text_both_stay(start):
 
 def test_many_threads_edit_one_object_and_no_edit_is_lost(start):
     a, ours = start()
-    _, theirs = start()
+    b, theirs = start()
     ours.set("k", {})
     assert ours.wait(DEADLINE)
 
@@ -166,7 +166,8 @@ def test_many_threads_edit_one_object_and_no_edit_is_lost(start):
         for at in range(10):
             handle.edit("k", lambda data, at=at: {**data, f"{name}-{at}": at})
 
-    a.until_has("k", {})
+    for one in (a, b):
+        one.until_has("k", {})
     threads = [
         threading.Thread(target=work, args=(handle, f"{who}{one}"))
         for who, handle in (("a", ours), ("b", theirs))

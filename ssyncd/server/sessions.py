@@ -16,7 +16,6 @@ SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 class Sessions:
     def __init__(self) -> None:
         self._open: set[Session] = set()
-        self._closing = False
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """The handler of `/sock/1/APP_ID/websocket`."""
@@ -33,7 +32,7 @@ class Sessions:
         session = Session(core, socket, transport)
         self._open.add(session)
         try:
-            if self._closing:  # since it was on its way here: it was not told with the others
+            if core.hub.closing:  # since it was on its way here: it was not told with the others
                 await session.close()
             await session.run()
         finally:
@@ -49,5 +48,4 @@ class Sessions:
 
     async def close(self) -> None:
         """The server is going away: every client is told, and comes back by itself."""
-        self._closing = True
         await asyncio.gather(*(session.close() for session in list(self._open)), return_exceptions=True)

@@ -191,7 +191,7 @@ def test_a_connection_that_died_unnoticed_is_replaced_in_seconds(site: Site, net
     until(
         lambda: reader.holds("word", "1") and reader.path("new").exists(),
         "they arrive",
-        25.0 if who == "alpha" else 40.0,
+        22.0 if who == "alpha" else 40.0,
     )
     agree(one, other)
 

@@ -204,6 +204,7 @@ def test_frames_that_break_the_rules_end_the_connection(data, reason):
     pace = Pace(first_retry=0.01, last_retry=0.01, max_message=100_000)
     closed = first_closed(upgraded(data), pace)
     assert reason in closed.reason
+    assert not closed.lost
 
 
 def test_fragments_and_pings_in_pieces_are_put_together():
