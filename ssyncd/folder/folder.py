@@ -45,6 +45,7 @@ from ssyncd.folder.settings import FolderSettings
 from ssyncd.network.base import Received
 from ssyncd.network.chunks import RetryingChunks, open_store
 from ssyncd.network.dial import Trust
+from ssyncd.network.http import HttpServer
 from ssyncd.network.login import Account, Extensions, bucket_name, discover
 from ssyncd.network.websocket import WebSocketConnection
 from ssyncd.planner.tree import Entry
@@ -209,8 +210,8 @@ class Folder:
 
     def _discover(self) -> Extensions | None:
         """What the server offers. None: we are to stop."""
-        account, settings = self.account, self.settings
-        return self._answered(lambda: discover(account.url, account.app, settings.ca_file, settings.object_limit))
+        server = HttpServer(self.account.url, ca_file=self.settings.ca_file)
+        return self._answered(partial(discover, server, self.account.app, self.settings.object_limit), server.close)
 
     def _removed(self, disk: RealDisk, extensions: Extensions) -> list[Entry] | None:
         """If what we remembered of this folder was lost: what the server's history tells to be removed. None: we are to stop."""
@@ -220,7 +221,7 @@ class Folder:
         history = History(self.account, self.settings.name, self.settings.ca_file, extensions.removed)
         return self._answered(history.removed, history.close)
 
-    def _answered(self, ask: Callable[[], T], hang_up: Callable[[], None] = lambda: None) -> T | None:
+    def _answered(self, ask: Callable[[], T], hang_up: Callable[[], None]) -> T | None:
         """The answer to a question to the server. None: we are to stop."""
         question = Question(ask, self._inbox.put, self._not_answered, hang_up)
         try:

@@ -22,7 +22,7 @@ class Question(Generic[T]):
         ask: Callable[[], T],
         done: "Callable[[Question[T]], object]",
         failed: Callable[[SsyncdError], None],
-        hang_up: Callable[[], None] = lambda: None,
+        hang_up: Callable[[], None],
     ) -> None:
         self.answer: T | None = None
         self._ask = ask

@@ -3,9 +3,6 @@
 import contextlib
 import hashlib
 import hmac
-import ipaddress
-import os
-import selectors
 import socket
 import ssl
 import threading
@@ -13,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,6 +17,7 @@ import websocket
 from msgspec import Struct
 
 from ssyncd.errors import NetworkError
+from ssyncd.network.reach import Reach
 
 # Of an answer to the handshake; a web page may be longer, nobody reads it.
 _MAX_ANSWER = 256 * 1024
@@ -54,35 +51,32 @@ class Trust(Struct, frozen=True):
 
 
 class Dial:
-    """One try to open a websocket. `run` in one thread, `cancel` from any other."""
+    """One try to open a websocket. NetworkError for a URL of none. `run` in one thread, `cancel` from any other."""
 
     def __init__(self, url: str, headers: Sequence[str], trust: Trust, timeout: float) -> None:
         self._url = url
+        self._parts = _parse(url)
         self._headers = list(headers)
         self._trust = trust
-        self._deadline = time.monotonic() + timeout
-        self._timeout = timeout
+        self._reach = Reach(self._parts.hostname or "", _port(self._parts), timeout)
         self.took = 0.0
         """Seconds from the handshake's question to its answer."""
-        self._names: SimpleQueue[list[tuple[Any, ...]] | OSError | None] = SimpleQueue()
-        # Guards the three below.
+        # Guards the two below.
         self._lock = threading.Lock()
         self._cancelled = False
         self._socket: socket.socket | None = None
-        self._wake: socket.socket | None = None
 
     def run(self) -> socket.socket:
         """The socket after the handshake, not blocking. NetworkError with a sentence that names the server."""
-        parts = _parse(self._url)
-        where = f"{parts.hostname}:{_port(parts)}"
         try:
-            opened = self._connect(self._addresses(parts))
-            if parts.scheme == "wss":
-                opened = self._secure(opened, parts.hostname or "")
-            self._greet(opened, where)
-        except (OSError, ssl.CertificateError) as error:
+            opened = self._reach.run()
+            self._hold(opened)
+            if self._parts.scheme == "wss":
+                opened = self._secure(opened, self._parts.hostname or "")
+            self._greet(opened)
+        except OSError as error:
             self._drop()
-            raise NetworkError(self._reason(error, where)) from error
+            raise NetworkError(self._reason(error)) from error
         except NetworkError:
             self._drop()
             raise
@@ -93,83 +87,26 @@ class Dial:
         """Make `run` fail at once."""
         with self._lock:
             self._cancelled = True
-            if self._wake is not None:
-                self._wake.send(b"!")
             if self._socket is not None:
                 hang_up(self._socket)
-        self._names.put(None)
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-    def _addresses(self, parts: SplitResult) -> list[tuple[Any, ...]]:
-        host, port = parts.hostname or "", _port(parts)
-        if _is_address(host):
-            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # A look-up cannot be broken off; one that is not waited for any more ends by itself and touches nothing.
-        threading.Thread(
-            target=_look_up, args=(host, port, self._names.put), name="ssyncd-look-up", daemon=True
-        ).start()
-        try:
-            found = self._names.get(timeout=self._left())
-        except Empty:
-            raise TimeoutError from None
-        if found is None:
-            raise NetworkError("broken off")
-        if isinstance(found, OSError):
-            raise found
-        return found
-
-    def _connect(self, addresses: list[tuple[Any, ...]]) -> socket.socket:
-        failure: OSError = OSError("no address")
-        for family, kind, protocol, _, address in addresses:
-            try:
-                return self._connect_one(socket.socket(family, kind, protocol), address)
-            except OSError as error:
-                failure = error
-                self._drop()
-        raise failure
-
-    def _connect_one(self, opened: socket.socket, address: Any) -> socket.socket:
-        self._hold(opened)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.setblocking(False)
-        wake, waker = socket.socketpair()
-        with wake, waker, selectors.DefaultSelector() as selector:
-            self._arm(waker)
-            try:
-                code = opened.connect_ex(address)
-                selector.register(wake, selectors.EVENT_READ)
-                selector.register(opened, selectors.EVENT_WRITE)
-                if code != 0 and not selector.select(self._left()):
-                    raise TimeoutError
-            finally:
-                self._arm(None)
-        self._check_cancelled()
-        if code := opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code))
-        opened.settimeout(self._left())
-        return opened
+        self._reach.cancel()
 
     def _secure(self, opened: socket.socket, host: str) -> socket.socket:
         context = self._trust.context()
         secured = context.wrap_socket(opened, server_hostname=host, do_handshake_on_connect=False)
         # The plain one was emptied into this one.
         self._hold(secured)
-        secured.settimeout(self._left())
+        secured.settimeout(self._reach.left())
         secured.do_handshake()
         self._trust.check(secured.getpeercert(binary_form=True))
         return secured
 
-    def _greet(self, opened: socket.socket, where: str) -> None:
-        client, began = websocket.WebSocket(), time.monotonic()
+    def _greet(self, opened: socket.socket) -> None:
+        client, where, began = websocket.WebSocket(), self._reach.where, time.monotonic()
         try:
             client.connect(  # type: ignore[no-untyped-call]
                 self._url,
-                socket=_Bounded(opened, self._left),
+                socket=_Bounded(opened, self._reach.left),
                 header=self._headers,
                 suppress_origin=True,
                 redirect_limit=0,
@@ -192,12 +129,6 @@ class Dial:
             self._socket = opened
         self._check_cancelled()
 
-    def _arm(self, wake: socket.socket | None) -> None:
-        with self._lock:
-            self._wake = wake
-            if wake is not None and self._cancelled:
-                wake.send(b"!")
-
     def _check_cancelled(self) -> None:
         with self._lock:
             if self._cancelled:
@@ -209,16 +140,10 @@ class Dial:
                 self._socket.close()
             self._socket = None
 
-    def _reason(self, error: Exception, where: str) -> str:
-        if isinstance(error, TimeoutError):
-            return f"{where} did not answer in {self._timeout:g} seconds"
-        if isinstance(error, ConnectionRefusedError):
-            return f"nothing listens at {where}"
-        if isinstance(error, socket.gaierror):
-            return f"the name of the server is not known ({where}): {error.strerror}"
+    def _reason(self, error: OSError) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return f"the certificate of {where} is not trusted: {error.verify_message}"
-        return f"no connection to {where}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+            return f"the certificate of {self._reach.where} is not trusted: {error.verify_message}"
+        return self._reach.why(error)
 
 
 class _Bounded:
@@ -272,24 +197,6 @@ def _parse(url: str) -> SplitResult:
 
 def _port(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "wss" else 80)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _look_up(host: str, port: int, deliver: Callable[[list[tuple[Any, ...]] | OSError], None]) -> None:
-    try:
-        deliver(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-    except OSError as error:
-        deliver(error)
-    except UnicodeError as error:
-        # A label too long for IDNA.
-        deliver(socket.gaierror(socket.EAI_NONAME, str(error)))
 
 
 def _refusal(error: Any, where: str) -> NetworkError:

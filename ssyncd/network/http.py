@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
 
 from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, SsyncdError, UsageError
+from ssyncd.network.reach import Reach
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -54,7 +55,8 @@ class HttpServer:
         self.url = checked_url(url)
         self._headers = {"X-Simperium-Token": token} if token else {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._lock = threading.Lock()  # guards _sockets and _closed
+        self._reaches: WeakSet[Reach] = WeakSet()
+        self._lock = threading.Lock()  # guards _sockets, _reaches and _closed
         self._closed = False
         self._pool = self._new_pool(ca_file, connections)
         self._root = urlsplit(self.url).path
@@ -112,7 +114,9 @@ class HttpServer:
     def renew(self) -> None:
         """End every connection: those at rest are not used again."""
         with self._lock:
-            sockets = list(self._sockets)
+            sockets, reaches = list(self._sockets), list(self._reaches)
+        for reach in reaches:
+            reach.cancel()
         for one in sockets:
             # Closing a descriptor does not wake a thread that waits on it; shutting down does. Past TLS on purpose: a
             # proper goodbye would wait for the peer.
@@ -142,13 +146,24 @@ class HttpServer:
             return RemoteError(f"{self.url}: the certificate is not trusted: {_reason(error)}")
         return NetworkError(f"{self.url}: {_reason(error)}")
 
-    def _watch(self, one: socket.socket | None) -> None:
-        if one is None:
-            return
+    def _connect(self) -> socket.socket:
+        parts = urlsplit(self.url)
+        default = 443 if parts.scheme == "https" else 80
+        reach = Reach(parts.hostname or "", parts.port or default, CONNECT_TIMEOUT)
+        with self._lock:
+            self._reaches.add(reach)
+            if self._closed:
+                reach.cancel()
+        try:
+            return self._watch(reach.run())
+        except OSError as error:
+            raise NetworkError(f"{self.url}: {reach.why(error)}") from error
+
+    def _watch(self, one: socket.socket) -> socket.socket:
         with self._lock:
             if not self._closed:
                 self._sockets.add(one)
-                return
+                return one
         one.close()
         raise OSError("closed")
 
@@ -156,13 +171,16 @@ class HttpServer:
         server, parts = self, urlsplit(self.url)
 
         class Plain(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                server._watch(self.sock)
+            def _new_conn(self) -> socket.socket:
+                return server._connect()
 
         class Secure(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return server._connect()
+
             def connect(self) -> None:
                 super().connect()
+                # The plain socket was emptied into this one.
                 server._watch(self.sock)
 
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)

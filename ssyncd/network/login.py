@@ -108,25 +108,20 @@ def sign_in(url: str, user: str, password: str, device: str, service: Service = 
     return Account(url, service.app, str(value.get("username") or user), str(user_id), token, service.websocket_url)
 
 
-def discover(
-    url: str,
-    app: str = APP,
-    ca_file: Path | None = None,
-    object_limit: int = OBJECT_LIMIT,
-) -> Extensions:
+def discover(server: HttpServer, app: str = APP, object_limit: int = OBJECT_LIMIT) -> Extensions:
     """What the server offers; a plain Simperium server says nothing of it, not even how large an object may be, so that
     `object_limit` (bytes) is believed. NetworkError; RemoteError for no such server."""
-    told = _told(url, app, ca_file)
+    told = _told(server, app)
     return _extensions(told) if told else Extensions(object_limit=object_limit)
 
 
-def _told(url: str, app: str, ca_file: Path | None) -> Mapping[str, Any]:
+def _told(server: HttpServer, app: str) -> Mapping[str, Any]:
     """What a server of ours says of itself, with `limits`; empty from any other. NetworkError, RemoteError."""
-    with _server(url, "", ca_file) as server:
-        answer = server.ask("GET", f"/1/{part(app)}/")
+    # No connection is kept until it is asked again: it may be another network then.
+    answer = server.ask("GET", f"/1/{part(app)}/", headers={"Connection": "close"})
     if 400 <= answer.status < 500:
         return {}
-    value = _object(url, answer)
+    value = _object(server.url, answer)
     ours = isinstance(value.get("limits"), Mapping) and str(value.get("server", "")).startswith("ssyncd/")
     return value if ours else {}
 
@@ -188,7 +183,9 @@ def logout(account: Account, ca_file: Path | None = None) -> bool:
 
 
 def _check_devices(account: Account, ca_file: Path | None) -> None:
-    if _told(account.url, account.app, ca_file).get("devices") != 1:
+    with _server(account.url, "", ca_file) as server:
+        told = _told(server, account.app)
+    if told.get("devices") != 1:
         raise RefusedError(f"{account.url}: this server lists and ends no access tokens", 404)
 
 

@@ -131,13 +131,13 @@ class WebSocketConnection:
 
     def _live_once(self, deliver: Callable[[Happening], None]) -> "_End":
         """One connection from dial to end."""
-        dial = Dial(self._url, self._headers, self._trust, self._pace.connect)
-        with self._changed:
-            self._hurry = False
-            self._dial = dial
-            if self._stopping:
-                dial.cancel()
         try:
+            dial = Dial(self._url, self._headers, self._trust, self._pace.connect)
+            with self._changed:
+                self._hurry = False
+                self._dial = dial
+                if self._stopping:
+                    dial.cancel()
             opened = dial.run()
         except NetworkError as error:
             return _End(str(error), error.retry_after)

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from ssyncd.state.database import VERSION
 from ssyncd.status import Phase
 from tests.end_to_end.machine import until
 from tests.network.servers import real_server
+from tests.network.wires import RawServer, silence
 
 DEADLINE = 20.0
 
@@ -273,3 +276,23 @@ def test_a_place_for_the_state_that_cannot_be_used_is_named(tmp_path: Path, acco
     folder = Folder(FolderSettings(machine.path, "shared", machine.state, "laptop"), account)
     with pytest.raises(StateError, match="state: cannot be used"):
         folder.start()
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_a_folder_stops_at_once_though_its_server_says_nothing(tmp_path: Path, reached: bool) -> None:
+    asked = threading.Event()
+
+    def hear(opened: socket.socket) -> None:
+        while opened.recv(4096):
+            asked.set()
+
+    with ExitStack() as around:
+        port = around.enter_context(RawServer(hear)).port if reached else around.enter_context(silence())[1]
+        machine = Machine(tmp_path / "laptop", Account(f"http://127.0.0.1:{port}", "ssyncd", "anna", "", "t"))
+        folder = machine.launch()
+        until(lambda: asked.is_set() or not reached)
+        stopping = threading.Thread(target=machine.stop)
+        stopping.start()
+        stopping.join(5.0)
+        assert not stopping.is_alive()
+        assert folder.failure is None

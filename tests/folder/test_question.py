@@ -20,7 +20,7 @@ def test_a_question_is_asked_again_until_it_is_answered(monkeypatch: pytest.Monk
             raise NetworkError("not now")
         return 42
 
-    question = Question(ask, lambda _: done.set(), failures.append)
+    question = Question(ask, lambda _: done.set(), failures.append, lambda: None)
     assert done.wait(DEADLINE)
     question.stop()
     assert (question.answer, len(failures)) == (42, 3)

@@ -7,7 +7,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ssyncd.network.login import Account
+from ssyncd.network.http import HttpServer
+from ssyncd.network.login import Account, Extensions, discover
 from ssyncd.server.accounts import Accounts
 from ssyncd.server.app import Server
 from ssyncd.server.settings import ServerSettings
@@ -44,6 +45,12 @@ def real_server(data, **settings) -> Iterator[Account]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def offered(url, ca_file=None, **more) -> Extensions:
+    """What a server says it offers."""
+    with closing(HttpServer(url, ca_file=ca_file)) as server:
+        return discover(server, **more)
 
 
 @dataclass

@@ -10,10 +10,10 @@ from ssyncd.content.compression import seal
 from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RefusedError, RemoteError, SignInError
 from ssyncd.network.chunks import HttpChunks, ObjectChunks, Patience, RetryingChunks, open_store
 from ssyncd.network.http import HttpServer, refuse
-from ssyncd.network.login import Account, Extensions, discover
+from ssyncd.network.login import Account, Extensions
 from ssyncd.network.memory_chunks import MemoryChunks
 from tests.network.contract_chunks import NOISE, ChunkStoreContract, VerifyingContract, named
-from tests.network.servers import Reply, fake_server, real_server
+from tests.network.servers import Reply, fake_server, offered, real_server
 
 PATIENCE = Patience()
 MILK = chunk_id(b"milk")
@@ -88,7 +88,7 @@ class TestHttpChunks(ChunkStoreContract, VerifyingContract):
 
     @pytest.fixture
     def store(self, ours, request):
-        store = open_store(ours, request.node.name, discover(ours.url))
+        store = open_store(ours, request.node.name, offered(ours.url))
         assert isinstance(store, HttpChunks)
         yield store
         store.close()
@@ -108,7 +108,7 @@ class TestObjectChunks(ChunkStoreContract):
 
     @pytest.fixture
     def store(self, plain, request):
-        store = open_store(plain, request.node.name, discover(plain.url))
+        store = open_store(plain, request.node.name, offered(plain.url))
         assert isinstance(store, ObjectChunks)
         yield store
         store.close()

@@ -9,8 +9,7 @@ import pytest
 
 from ssyncd.errors import NetworkError, RemoteError, UsageError
 from ssyncd.network.http import LONGEST_WAIT, Answer, HttpServer, checked_url, explain, part, retry_after
-from ssyncd.network.login import discover
-from tests.network.servers import Reply, fake_server, real_server
+from tests.network.servers import Reply, fake_server, offered, real_server
 from tests.network.wires import RawServer, answer
 
 
@@ -167,6 +166,6 @@ def test_only_a_trusted_certificate_is_good_enough(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     with real_server(tmp_path / "data", tls_cert=cert, tls_key=key) as account:
         assert account.url.startswith("https://")
-        assert discover(account.url, ca_file=cert).chunks
+        assert offered(account.url, ca_file=cert).chunks
         with pytest.raises(RemoteError, match="certificate is not trusted"):
-            discover(account.url)
+            offered(account.url)

@@ -14,14 +14,13 @@ from ssyncd.network.login import (
     Service,
     bucket_name,
     devices,
-    discover,
     is_exposed,
     logout,
     revoke,
     sign_in,
     websocket_url,
 )
-from tests.network.servers import PASSWORD, Reply, fake_server, real_server
+from tests.network.servers import PASSWORD, Reply, fake_server, offered, real_server
 
 GOOD = {"username": "anna", "access_token": "a" * 32, "userid": "b" * 32}
 
@@ -96,12 +95,12 @@ def test_what_is_no_url_of_a_server_is_a_usage_error(url):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://127.0.0.1:1"])
 def test_an_unreachable_server_is_a_network_error(url):
     with pytest.raises(NetworkError):
-        discover(url)
+        offered(url)
 
 
 def test_a_certificate_file_must_be_one(tmp_path):
     with pytest.raises(ConfigError, match="nothing"):
-        discover("https://127.0.0.1:1", ca_file=tmp_path / "nothing")
+        offered("https://127.0.0.1:1", ca_file=tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_a_certificate_file_must_be_one(tmp_path):
     ],
 )
 def test_only_what_a_server_says_it_has_is_used(reply, expected):
-    extensions, (request,) = answered(reply, discover)
+    extensions, (request,) = answered(reply, offered)
     assert extensions == expected
     assert request.path == "/1/ssyncd/"
 
@@ -140,7 +139,7 @@ def test_only_what_a_server_says_it_has_is_used(reply, expected):
 @pytest.mark.parametrize(("form", "packed"), [(FORM, True), (FORM - 1, False), (FORM + 1, False)])
 def test_messages_are_packed_only_in_the_form_we_know(form, packed):
     offer = as_json({"server": "ssyncd/9", "packed": form, "limits": {}})
-    extensions, requests = answered(offer, discover)
+    extensions, requests = answered(offer, offered)
     assert extensions.packed is packed
     assert [request.path for request in requests] == ["/1/ssyncd/"]
 
@@ -150,7 +149,7 @@ def test_messages_are_packed_only_in_the_form_we_know(form, packed):
 )
 def test_a_web_page_is_no_server(reply):
     with pytest.raises(RemoteError):
-        answered(reply, discover)
+        answered(reply, offered)
 
 
 @pytest.mark.parametrize("reply", [as_json({}), as_json([5])])
@@ -188,14 +187,14 @@ def test_what_is_no_url_of_a_websocket_is_a_usage_error(url):
 
 
 def test_the_limit_that_a_plain_server_does_not_tell_is_the_one_given():
-    assert answered(Reply(404), lambda url: discover(url, object_limit=200_000))[0] == Extensions(object_limit=200_000)
+    assert answered(Reply(404), lambda url: offered(url, object_limit=200_000))[0] == Extensions(object_limit=200_000)
     told = as_json({"server": "ssyncd/9", "limits": {"object": 300_000}})
-    assert answered(told, lambda url: discover(url, object_limit=200_000))[0].object_limit == 300_000
+    assert answered(told, lambda url: offered(url, object_limit=200_000))[0].object_limit == 300_000
 
 
 def test_devices_come_and_go_on_a_real_server(tmp_path):
     with real_server(tmp_path) as first:
-        assert discover(first.url).chunks
+        assert offered(first.url).chunks
         second = sign_in(first.url, "anna", PASSWORD, "tower")
         assert {(device.name, device.current) for device in devices(second)} == {("laptop", False), ("tower", True)}
         assert revoke(second, "nobody") is False

@@ -156,6 +156,21 @@ class RawServer:
         self._thread.join(DEADLINE)
 
 
+@contextmanager
+def silence():
+    """An address where connecting neither works nor fails: its backlog is full."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()
+        for filler in fillers:
+            filler.close()
+
+
 def answer(raw):
     def serve(opened):
         read_request(opened)
