@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ssyncd.errors import SsyncdError
+from ssyncd.network.surroundings import Lull
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 
@@ -30,14 +31,17 @@ class Question(Generic[T]):
         self._failed = failed
         self._hang_up = hang_up
         self._stopping = threading.Event()
+        self._lull = Lull()
         self._thread = threading.Thread(target=self._run, name="ssyncd-question")
         self._thread.start()
 
     def stop(self) -> None:
         """Returns when the thread has ended."""
         self._stopping.set()
+        self._lull.wake()
         self._hang_up()
         self._thread.join()
+        self._lull.close()
 
     def _run(self) -> None:
         delay = FIRST_RETRY
@@ -47,8 +51,8 @@ class Question(Generic[T]):
             except SsyncdError as error:
                 if not self._stopping.is_set():
                     self._failed(error)
-                self._stopping.wait(delay)
-                delay = min(LAST_RETRY, delay * 2)
+                changed = self._lull.wait(delay, FIRST_RETRY, self._stopping.is_set)
+                delay = FIRST_RETRY if changed else min(LAST_RETRY, delay * 2)
             else:
                 self._done(self)
                 return

@@ -6,11 +6,11 @@ from msgspec import Struct
 class Pace(Struct, frozen=True):
     """Seconds, and one size in bytes.
 
-    A heartbeat goes out after `beat` without a word from either side, and `probe` after a word of ours that nothing has come
-    after. The peer is dropped after `silence` without a word, or `answer` after a word of ours, heartbeat or not, if nothing at
-    all has come since and nothing of what we said has got through. A dial takes `connect` at most; the first retry comes after
-    `first_retry`, each later one after twice as long up to `last_retry`, shortened by chance by up to a half; a connection that
-    stood for `settled`, or was `proved`, starts anew.
+    A heartbeat goes out after `beat` without a word from either side, `probe` after a word of ours that nothing has come after,
+    and in doubt at once, if the one before is `probe` ago. The peer is dropped after `silence` without a word, or `answer` after
+    a word of ours, heartbeat or not, if nothing at all has come since and nothing of what we said has got through. A dial takes
+    `connect` at most; the first retry comes after `first_retry`, each later one after twice as long up to `last_retry`, shortened
+    by chance by up to a half; a connection that stood for `settled`, or was `proved`, starts anew.
     """
 
     beat: float = 20.0
@@ -25,7 +25,7 @@ class Pace(Struct, frozen=True):
 
 
 class Vigil:
-    """Of one connection. The thread that reads calls `listening` and `delivering`, the one that writes everything else."""
+    """Of one connection. The reading thread calls `listening`, `delivering` and `doubt`, the writing one everything else."""
 
     def __init__(self, pace: Pace, now: float) -> None:
         self._pace = pace
@@ -33,6 +33,7 @@ class Vigil:
         # for, if after `_heard`.
         self._heard = self._sent = self._beat = self._alive = self._asked = now
         self._delivering = True
+        self._doubted = False
 
     def listening(self, now: float) -> None:
         """Silence counts from where listening starts again."""
@@ -44,6 +45,10 @@ class Vigil:
         self._heard = now
         self._delivering = True
 
+    def doubt(self) -> None:
+        """Something has happened that may have ended it."""
+        self._doubted = True
+
     def said(self, now: float) -> None:
         """Something that will be answered is about to go out."""
         if self._asked <= self._heard:
@@ -53,6 +58,7 @@ class Vigil:
         """A heartbeat is about to go out."""
         self.said(now)
         self._beat = now
+        self._doubted = False
 
     def sent(self, now: float) -> None:
         """Some bytes went out."""
@@ -70,6 +76,8 @@ class Vigil:
         """When the next heartbeat is due, and when the peer counts as gone."""
         pace, heard = self._pace, now if self._delivering else self._heard
         beat = max(self._beat, min(heard, self._sent)) + pace.beat
+        if self._doubted:
+            beat = min(beat, self._beat + pace.probe)
         gone = max(heard, self._alive) + pace.silence
         if self._asked > heard:
             gone = min(gone, max(self._asked, self._alive) + pace.answer)

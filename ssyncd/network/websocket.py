@@ -22,6 +22,7 @@ from ssyncd.network import frames
 from ssyncd.network.base import Closed, Happening, Opened, Received
 from ssyncd.network.dial import Dial, Trust, hang_up
 from ssyncd.network.sockets import Outgoing, is_readable, outgoing, round_trip
+from ssyncd.network.surroundings import Lull, News, start_of_way
 from ssyncd.network.vigil import Pace, Vigil
 
 log = logging.getLogger(__name__)
@@ -63,17 +64,19 @@ class WebSocketConnection:
         self._pace = pace or Pace()
         self._chance = chance
         self.far = False
-        # Guards everything below; woken for a stop or a reconnect.
-        self._changed = threading.Condition()
+        # Guards everything below.
+        self._lock = threading.Lock()
         self._stopping = False
         self._hurry = False
         self._proved = False
         self._dial: Dial | None = None
         self._link: _Link | None = None
+        self._lull: Lull | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, deliver: Callable[[Happening], None]) -> None:
-        self._thread = threading.Thread(target=self._run, args=(deliver,), name="ssyncd-connection", daemon=True)
+        self._lull = lull = Lull()
+        self._thread = threading.Thread(target=self._run, args=(deliver, lull), name="ssyncd-connection", daemon=True)
         self._thread.start()
 
     def send(self, messages: Sequence[str]) -> None:
@@ -87,22 +90,20 @@ class WebSocketConnection:
             link.send(payloads)
 
     def reconnect(self) -> None:
-        with self._changed:
+        with self._lock:
             self._hurry = True
             self._break_off("reconnecting")
-            self._changed.notify_all()
 
     def proved(self) -> None:
-        with self._changed:
+        with self._lock:
             self._proved = True
 
     def stop(self) -> None:
-        with self._changed:
+        with self._lock:
             self._stopping = True
             link = self._link
             if link is None:
                 self._break_off("stopped")
-            self._changed.notify_all()
         if link is not None:
             link.finish(_FAREWELL)
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -113,40 +114,47 @@ class WebSocketConnection:
             self._dial.cancel()
         if self._link is not None:
             self._link.close(reason)
+        if self._lull is not None:
+            self._lull.wake()
 
-    def _run(self, deliver: Callable[[Happening], None]) -> None:
+    def _run(self, deliver: Callable[[Happening], None], lull: Lull) -> None:
         try:
             failures = 0
             while not self._stopping:
-                end = self._live_once(deliver)
-                with self._changed:
+                end = self._live_once(deliver, lull.news)
+                with self._lock:
                     failures = 1 if self._proved else failures + 1
                     self._proved = False
                 delay = self._delay(failures, end.retry_after)
                 self._tell(deliver, Closed(end.reason, delay, end.lost))
-                with self._changed:
-                    self._changed.wait_for(lambda: self._hurry or self._stopping, delay)
+                soon = max(self._pace.first_retry, end.retry_after)
+                if lull.wait(delay, soon, lambda: self._hurry or self._stopping):
+                    failures = 0
         except Exception:  # the top of a thread; `deliver` is the owner's
             log.exception("the connection ended by an error of ours")
+        finally:
+            with self._lock:
+                self._lull = None
+                lull.close()
 
-    def _live_once(self, deliver: Callable[[Happening], None]) -> "_End":
+    def _live_once(self, deliver: Callable[[Happening], None], news: News) -> "_End":
         """One connection from dial to end."""
         try:
             dial = Dial(self._url, self._headers, self._trust, self._pace.connect)
-            with self._changed:
+            with self._lock:
                 self._hurry = False
                 self._dial = dial
                 if self._stopping:
                     dial.cancel()
             opened = dial.run()
         except NetworkError as error:
-            return _End(str(error), error.retry_after)
+            return _End(str(error), error.retry_after or 0.0)
         finally:
-            with self._changed:
+            with self._lock:
                 self._dial = None
         self.far = round_trip(opened) >= NEAR or dial.took >= SLOW
-        link = _Link(opened, self._pace)
-        with self._changed:
+        link = _Link(opened, self._pace, news)
+        with self._lock:
             self._link = link
             if self._stopping or self._hurry:
                 link.close("broken off")
@@ -156,7 +164,7 @@ class WebSocketConnection:
             reason = link.run(lambda messages: self._tell(deliver, Received(messages)))
             return _End(reason, lost=link.lost)
         finally:
-            with self._changed:
+            with self._lock:
                 self._link = None
                 self._proved |= time.monotonic() - opened_at > self._pace.settled
             link.end()
@@ -165,28 +173,30 @@ class WebSocketConnection:
         if not self._stopping:
             deliver(happening)
 
-    def _delay(self, failures: int, retry_after: float | None) -> float:
+    def _delay(self, failures: int, retry_after: float = 0.0) -> float:
         if self._hurry:
             return 0.0
         longest = min(self._pace.last_retry, self._pace.first_retry * 2.0 ** min(failures - 1, 20))
         # Chance keeps a thousand clients from coming back in one moment.
-        return max(longest * (1.0 - self._chance() / 2.0), retry_after or 0.0)
+        return max(longest * (1.0 - self._chance() / 2.0), retry_after)
 
 
 class _End(NamedTuple):
     """Why a connection ended, in how many seconds the server asks to come again, and whether it was lost (see `Closed`)."""
 
     reason: str
-    retry_after: float | None = None
+    retry_after: float = 0.0
     lost: bool = False
 
 
 class _Link:
     """One standing connection: a reader's loop to run in, and a thread that writes."""
 
-    def __init__(self, opened: socket.socket, pace: Pace) -> None:
+    def __init__(self, opened: socket.socket, pace: Pace, news: News) -> None:
         self._socket = opened
         self._pace = pace
+        self._news = news
+        self._start = start_of_way(opened)
         self._frames = frames.Frames(pace.max_message)
         # One at a time inside the socket: OpenSSL's state must not be used by two threads. Held only for calls that do not block.
         self._io = threading.Lock()
@@ -221,9 +231,13 @@ class _Link:
         hang_up(self._socket)
 
     def _broke(self, error: OSError) -> None:
+        end = self.close if isinstance(error, _TOLD) else self._lose
+        end(f"the connection broke: {error.strerror or error}")
+
+    def _lose(self, reason: str) -> None:
         with self._ready:
-            self.lost |= not self._reason and not isinstance(error, _TOLD)
-        self.close(f"the connection broke: {error.strerror or error}")
+            self.lost |= not self._reason
+        self.close(reason)
 
     def finish(self, timeout: float) -> None:
         """Write what is queued and a farewell, then end it; within `timeout` seconds."""
@@ -246,6 +260,7 @@ class _Link:
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._socket, selectors.EVENT_READ)
+                selector.register(self._news, selectors.EVENT_READ)
                 while not self._reason:
                     self._vigil.listening(time.monotonic())
                     data = self._receive(selector)
@@ -272,13 +287,25 @@ class _Link:
                 if pieces:
                     break
                 # No timeout: `close` ends it, and the writer's thread minds the silence.
-                selector.select()
+                for key, _ in selector.select():
+                    if key.fileobj is self._news and self._news.take():
+                        self._look_around()
                 continue
             if not piece:
                 break
             pieces.append(piece)
             size += len(piece)
         return b"".join(pieces)
+
+    def _look_around(self) -> None:
+        """The network has changed. What goes out from an address that leads there no more does not arrive, and nobody says so."""
+        start = start_of_way(self._socket)
+        if start and self._start and start != self._start:
+            self._lose("the network is another one now")
+        elif start:
+            with self._ready:
+                self._vigil.doubt()
+                self._ready.notify()
 
     def _messages(self, data: bytes) -> tuple[str, ...]:
         messages: list[str] = []

@@ -53,6 +53,26 @@ def test_an_idle_connection_that_died_is_given_up_after_a_heartbeat() -> None:
     assert given_up(listening(), 0.0) == 32.0
 
 
+def test_in_doubt_a_heartbeat_goes_out_at_once_but_not_again_and_again() -> None:
+    vigil = listening()
+    vigil.doubt()
+    assert vigil.times(7.0) == (4.0, 60.0)
+    beat(vigil, 7.0)
+    assert vigil.times(7.0) == (27.0, 19.0)
+    vigil.doubt()
+    assert vigil.times(7.5) == (11.0, 19.0)
+    hear(vigil, 8.0)
+    beat(vigil, 11.0)
+    hear(vigil, 11.5)
+    assert vigil.times(11.5) == (31.0, 71.5)
+
+
+def test_what_died_in_doubt_is_given_up_after_its_heartbeat() -> None:
+    vigil = listening()
+    vigil.doubt()
+    assert given_up(vigil, 10.0) == 22.0
+
+
 def test_who_has_said_something_notices_sooner() -> None:
     vigil = listening()
     say(vigil, 5.0)

@@ -1,0 +1,100 @@
+"""The network around this machine: news of its addresses and routes, and from where the way to a server starts now.
+
+There are such news when a lid is opened, a cable pulled, another wireless network joined or a tunnel built: rtnetlink(7).
+"""
+
+import errno
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+# RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE of linux/rtnetlink.h.
+_GROUPS = 0x10 | 0x40 | 0x100 | 0x400
+
+
+class News:
+    """Readable, in the sense of select(2), when the network has changed; never where the system does not tell."""
+
+    def __init__(self) -> None:
+        # The second end is kept, for without it the first would be readable.
+        self._ends = _subscribed()
+
+    def fileno(self) -> int:
+        return self._ends[0].fileno()
+
+    def take(self) -> bool:
+        """Whether there were any since the last call."""
+        taken = False
+        while True:
+            try:
+                self._ends[0].recv(1)
+            except OSError as error:
+                # More than the system keeps for us.
+                if error.errno != errno.ENOBUFS:
+                    return taken
+            taken = True
+
+    def close(self) -> None:
+        for end in self._ends:
+            end.close()
+
+
+class Lull:
+    """The time between two tries, in one thread. `wake` from any."""
+
+    def __init__(self) -> None:
+        self.news = News()
+        self._wake, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+
+    def wait(self, seconds: float, soon: float, over: Callable[[], bool]) -> bool:
+        """For so long, or until `over`, which is asked at each `wake`. When the network changes it takes `soon` more seconds at
+        most; whether it did."""
+        deadline, changed = time.monotonic() + seconds, False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            selector.register(self.news, selectors.EVENT_READ)
+            while not over() and (left := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(left):
+                    if key.fileobj is self._wake:
+                        self._wake.recv(1024)
+                    elif self.news.take():
+                        changed = True
+                        deadline = min(deadline, time.monotonic() + soon)
+                        # Many more may follow.
+                        selector.unregister(self.news)
+        return changed
+
+    def wake(self) -> None:
+        # Full of what nobody has taken yet: that will do.
+        with suppress(BlockingIOError):
+            self._waker.send(b"!")
+
+    def close(self) -> None:
+        self.news.close()
+        self._wake.close()
+        self._waker.close()
+
+
+def start_of_way(opened: socket.socket) -> str:
+    """The address of ours from where what is sent to the other end of a connection goes now; "" if there is no way."""
+    try:
+        with socket.socket(opened.family, socket.SOCK_DGRAM) as probe:
+            probe.connect(opened.getpeername())
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def _subscribed() -> tuple[socket.socket, ...]:
+    ends: tuple[socket.socket, ...]
+    try:
+        ends = (socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE),)
+    except (AttributeError, OSError):
+        ends = socket.socketpair()
+    else:
+        ends[0].bind((0, _GROUPS))
+    ends[0].setblocking(False)
+    return ends
