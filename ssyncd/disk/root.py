@@ -48,6 +48,9 @@ class Root:
         _refuse_nested(self.path)
         with _told_as_root_error(self.path):
             self.handle = self._keep(os.open(self.path, _DIRECTORY))
+            # Before anything of ours is made: a disk may be mounted there otherwise, or it may be somebody else's.
+            if self._known and not _is_marked(self.handle):
+                raise self._no_marker()
             self._own = self._keep(_own_directory(self.handle, OWN))
             self.stage = self._keep(_own_directory(self._own, "stage"))
             self._lock()
@@ -57,12 +60,15 @@ class Root:
             found = _read_marker(self._own, self.path)
             if found is None and self._known:
                 # It may be on its way back: a marker made now would replace the one that comes.
-                raise RootError(f"{self.path}: this is not the folder that was synced before: its marker is missing")
+                raise self._no_marker()
             self.fresh = found is None
             self.identity = found or identity or secrets.token_hex(16)
             if self.fresh:
                 _write(self._own, _MARKER, orjson.dumps({"folder": self.identity}) + b"\n")
             self._marker = _fingerprint(self._own)
+
+    def _no_marker(self) -> RootError:
+        return RootError(f"{self.path}: this is not the folder that was synced before: its marker is missing")
 
     def _keep(self, handle: int) -> int:
         self._open.append(handle)
@@ -149,6 +155,14 @@ def _own_directory(parent: int, name: str) -> int:
     if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
         os.fchmod(handle, 0o700)
     return handle
+
+
+def _is_marked(root: int) -> bool:
+    try:
+        os.lstat(f"{OWN}/{_MARKER}", dir_fd=root)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _fingerprint(directory: int, name: str = _MARKER) -> tuple[int, int, int]:

@@ -204,10 +204,14 @@ def test_closing_leaves_no_handle(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_known_folder_without_its_marker_gets_no_new_one(tmp_path: Path) -> None:
-    """The old one may be on its way back, with all the rest of a backup."""
+def test_a_known_folder_without_its_marker_gets_nothing_of_ours(tmp_path: Path) -> None:
+    """The old one may be on its way back, with all the rest of a backup; or a disk is not mounted there just now."""
     with pytest.raises(RootError, match="its marker is missing"):
         RealDisk(tmp_path, known=True)
-    assert not (tmp_path / ".ssyncd/folder").exists()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".ssyncd").touch()
+    with pytest.raises(RootError, match="its marker is missing"):
+        RealDisk(tmp_path, known=True)
+    (tmp_path / ".ssyncd").unlink()
     RealDisk(tmp_path).close()
     RealDisk(tmp_path, known=True).close()
