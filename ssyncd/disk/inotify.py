@@ -52,18 +52,18 @@ _PAUSE = 0.01
 
 
 class Inotify(InotifyFD):
-    """A thread that hands every batch of events to `handle`, tells `mounted` that something was mounted or unmounted anywhere,
+    """A thread that hands every batch of events to `deliver`, tells `mounted` that something was mounted or unmounted anywhere,
     and `failed` if it ends by anything but `stop`."""
 
     def __init__(
         self,
-        handle: Callable[[Sequence[Event]], None],
+        deliver: Callable[[Sequence[Event]], None],
         failed: Callable[[Exception], None],
         mounted: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self.name = "ssyncd-watcher"
-        self._handle = handle
+        self._deliver = deliver
         self._failed = failed
         self._mounted = mounted
         self._mounts = self._watch_mounts()
@@ -125,7 +125,7 @@ class Inotify(InotifyFD):
         while self.should_keep_running():
             events = self._read()
             if events:
-                self._handle(events)
+                self._deliver(events)
             now = time.monotonic()
             credit = min(_BURST, credit + (now - before) / _PAUSE) - 1
             before = now
