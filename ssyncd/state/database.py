@@ -277,7 +277,9 @@ class Database:
 
     def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
         with _mapped(self.path):
-            yield from self._db.execute(sql, values)
+            # Not `yield from`: it closes the cursor of what is given up, maybe after the database.
+            for row in self._db.execute(sql, values):  # noqa: UP028
+                yield row
 
 
 def _raw_keys(rows: dict[str, Any]) -> Iterator[tuple[bytes, Any]]:

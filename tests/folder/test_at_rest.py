@@ -14,6 +14,7 @@ from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.protocol.ghosts import Ghost
 from ssyncd.state.database import Database
 from ssyncd.state.rows import BASE, REMOTE
+from tests.databases import MemoryDatabase
 
 KEYS = [f"{number:032x}" for number in range(1, 7)]
 PARENTS = ["", KEYS[0], KEYS[1], "f" * 32]
@@ -34,7 +35,7 @@ class Awake(Record):
 
 class Pair:
     def __init__(self) -> None:
-        self.records: list[Record] = [Record(Database(":memory:")), Awake(Database(":memory:"))]
+        self.records: list[Record] = [Record(MemoryDatabase()), Awake(MemoryDatabase())]
         self.version = 0
 
     def agree(self, entry: Entry, stat: Stat) -> None:

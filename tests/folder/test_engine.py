@@ -4,7 +4,7 @@ import pytest
 
 from ssyncd.disk import look
 from ssyncd.folder import engine, local
-from ssyncd.state.database import Database
+from tests.databases import MemoryDatabase
 from tests.simulation.world import World
 
 
@@ -108,7 +108,7 @@ def test_the_first_look_does_not_run_far_ahead_of_sending(world: World, monkeypa
         for each in range(5):
             one.user.write(f"d{number}/f{each}", b"x")
     one.kill()
-    one.database = Database(":memory:")
+    one.database = MemoryDatabase()
     one.start()
     one.link.pump()
     monkeypatch.setattr(one.engine, "_throttled", lambda: len(one.engine.sender.pending) + len(one.engine.unheard) > 5)
@@ -132,7 +132,7 @@ def test_who_has_much_or_does_not_know_yet_wants_an_index_without_contents(
     world.settle()
     assert not engine.knows_much(one.engine.local)
     one.kill()
-    one.database = Database(":memory:")
+    one.database = MemoryDatabase()
     one.start()
     one.work()
     assert len(one.record.local) < 4

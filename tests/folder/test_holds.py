@@ -14,8 +14,8 @@ from ssyncd.folder.report import phase, waiting_for
 from ssyncd.folder.settings import Direction, FolderSettings
 from ssyncd.planner.plan import Plan, Remove, SendDelete
 from ssyncd.planner.tree import Content, Entry, Kind
-from ssyncd.state.database import Database
 from ssyncd.status import Phase
+from tests.databases import MemoryDatabase
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
 
@@ -161,7 +161,7 @@ def test_what_comes_from_the_server_in_the_place_of_something_held_waits_with_al
 
 
 def holds(size: int, least: int = 20) -> Holds:
-    record = Record(Database(":memory:"))
+    record = Record(MemoryDatabase())
     for number in range(size):
         key = f"{number:032x}"
         record.base.put(Entry(key, "", key, Kind.FILE, Content("0" * 64, 1, 0, "pc")))

@@ -11,8 +11,8 @@ from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock
 from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.protocol.ghosts import Ghost
-from ssyncd.state.database import Database
 from ssyncd.state.rows import RemoteRow
+from tests.databases import MemoryDatabase
 
 FILE = Entry("a" * 32, "", "a", Kind.FILE, Content("1" * 64, 1, 0, "pc"))
 GONE = Entry("b" * 32, "", "b", Kind.FILE, Content("2" * 64, 1, 0, "pc"))
@@ -39,7 +39,7 @@ class Machine:
     def __init__(self) -> None:
         self.folder, self.now = Folder(), 100.0
         self._words = itertools.count()
-        self._database = Database(":memory:")
+        self._database = MemoryDatabase()
         self.start()
         self.record.put(FILE.key, Ghost(1, to_data(FILE)))
         self.record.set_base(FILE)

@@ -4,7 +4,7 @@ from ssyncd.disk.memory import MemoryDisk
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.planner.tree import Content, Entry, Kind
-from ssyncd.state.database import Database
+from tests.databases import MemoryDatabase
 
 KEY, OTHER = "01" * 16, "02" * 16
 
@@ -20,7 +20,7 @@ def known(disk: MemoryDisk, record: Record, key: str, path: str) -> None:
 
 
 def make() -> tuple[MemoryDisk, Record]:
-    return MemoryDisk(), Record(Database(":memory:"))
+    return MemoryDisk(), Record(MemoryDatabase())
 
 
 def test_what_was_moved_aside_comes_back_although_another_has_its_place() -> None:

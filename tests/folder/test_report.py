@@ -1,8 +1,8 @@
 """What a folder tells of itself."""
 
 from ssyncd.folder.report import Report
-from ssyncd.state.database import Database
 from ssyncd.status import Phase
+from tests.databases import MemoryDatabase
 from tests.simulation.world import World
 
 
@@ -13,7 +13,7 @@ def test_the_first_look_at_a_large_folder_tells_how_far_it_is(world: World) -> N
         for each in range(200):
             one.user.write(f"d{number}/f{each}", b"x")
     one.kill()
-    one.database = Database(":memory:")
+    one.database = MemoryDatabase()
     one.start()
     one.link.pump()
     report = Report(one.engine, "server")

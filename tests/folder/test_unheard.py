@@ -4,7 +4,7 @@ import pytest
 
 from ssyncd.folder import engine
 from ssyncd.planner.planner import plan
-from ssyncd.state.database import Database
+from tests.databases import MemoryDatabase
 from tests.simulation.world import World
 
 
@@ -28,7 +28,7 @@ def test_what_both_sides_hold_already_is_planned_once(world: World, planned: lis
         one.user.write(f"dir/{number}", b"%d" % number)
     world.settle()
     two.kill()
-    two.database = Database(":memory:")
+    two.database = MemoryDatabase()
     planned.clear()
     two.start()
     world.settle()

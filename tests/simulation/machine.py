@@ -21,6 +21,7 @@ from ssyncd.network.memory_chunks import MemoryChunks
 from ssyncd.protocol.messages import Init
 from ssyncd.state.database import Database
 from ssyncd.transfer import Transfers
+from tests.databases import MemoryDatabase
 from tests.simulation.server import SECRET, Server, Socket
 
 START = 1_700_000_000_000_000_000
@@ -64,7 +65,7 @@ class Machine:
         self.hears_notices = Random(f"notices {name} {seed}").randrange(4) > 0
         self.disk = MemoryDisk(f"folder of {name}", time.stamp)
         self.user = self.disk.user
-        self.database = Database(":memory:")
+        self.database = MemoryDatabase()
         self.inbox: list[Any] = []
         self.writes = 0
         self.sent: list[str] = []
@@ -229,7 +230,7 @@ class Machine:
 
     def forget(self) -> None:
         """The state database is gone."""
-        self.database = Database(":memory:")
+        self.database = MemoryDatabase()
         self.start(lost=True)
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ssyncd.content.compression import seal
 from ssyncd.errors import NetworkError, RefusedError
 from ssyncd.folder.report import troubles
-from ssyncd.state.database import Database
+from tests.databases import MemoryDatabase
 from tests.simulation.machine import Machine, Time
 from tests.simulation.operations import LARGE
 from tests.simulation.server import SECRET
@@ -266,7 +266,7 @@ def test_what_only_a_machine_has_that_is_away_is_named_and_sent_again_when_it_is
     go_on(harmed, 60)
     assert len(pleas(harmed)) == 2
     if forgets == "everything":
-        one.database = Database(":memory:")
+        one.database = MemoryDatabase()
     elif forgets != "nothing":
         one.database._db.execute("DELETE FROM chunks")
     one.start()
