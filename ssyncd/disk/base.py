@@ -18,7 +18,8 @@ from ssyncd.errors import DiskError
 
 
 class Stat(NamedTuple):
-    """What lstat says: `kind` is "file", "dir", "link", "root" or "other"; times in nanoseconds; `exec` the owner's execute bit.
+    """What lstat says: `kind` is "file", "dir", "link", "root" or "other"; times in nanoseconds; `exec` the owner's execute bit,
+    None on a file system that keeps none.
 
     "root" is a directory that is the root of another ssyncd folder, "other" all that cannot be synced (devices, sockets,
     pipes, mount points).
@@ -29,7 +30,11 @@ class Stat(NamedTuple):
     mtime: int
     ctime: int
     inode: int
-    exec: bool
+    exec: bool | None
+
+    def exec_or(self, known: bool) -> bool:
+        """The execute bit, or what is known of it where the file system keeps none."""
+        return known if self.exec is None else self.exec
 
     def same(self, other: "Stat | None") -> TypeGuard["Stat"]:
         """Whether this is the same thing with the same bytes, as far as lstat can tell (a rename changes ctime: left out)."""
@@ -124,6 +129,8 @@ class Disk(Protocol):
 
     identity: str
     """From the marker in `.ssyncd/`: the identity this folder was given when ssyncd first met it."""
+    grain: int
+    """Nanoseconds by which the times of files step, beyond what the system's clock does."""
 
     def check_root(self) -> None:
         """RootError if the root is missing, replaced or unmounted, or its marker is gone or names another folder."""

@@ -19,6 +19,10 @@ class Calls(Protocol):
     """Permission bits a new file gets here: 0666 less the umask."""
     exchanges: bool
     """Whether `exchange` works on this file system."""
+    keeps_exec: bool
+    """Whether a file can be made executable here, and not; `chmod` is of no use where it cannot."""
+    grain: int
+    """Nanoseconds by which the times of files step here, beyond what the system's clock does; two seconds on FAT."""
     folds: bool
     """Whether names that differ in case (or in Unicode form) name one thing here."""
 
@@ -36,6 +40,9 @@ class Calls(Protocol):
 
     def look_open(self, handle: int, /) -> Stat:
         """fstat."""
+
+    def spells(self, directory: int, name: str, /) -> bool:
+        """Whether something here goes by just this name, where `look` takes others too."""
 
     def inode(self, handle: int, /) -> int: ...
     def mode(self, directory: int, name: str, /) -> int: ...

@@ -27,6 +27,7 @@ class CheckedDisk:
 
     def __init__(self, calls: Calls, identity: str) -> None:
         self.identity = identity
+        self.grain = calls.grain
         self._calls = calls
         self._names = StageNames(self._scan_stage())
         self._mover = Mover(calls, self._names)
@@ -76,7 +77,8 @@ class CheckedDisk:
                 raise disk_error(error, "") from error
         try:
             with Place(self._calls, path) as place:
-                return place.look()
+                found = place.look()
+                return found if found is not None and place.is_spelled() else None
         except GoneError:
             return None
 
@@ -187,7 +189,11 @@ class CheckedDisk:
 
     def make_dir(self, path: str) -> Stat:
         with Place(self._calls, path) as place:
-            self._calls.mkdir(place.parent, place.name)
+            try:
+                self._calls.mkdir(place.parent, place.name)
+            except FileExistsError:
+                place.refuse_spelling()
+                raise
             seen = self._calls.look(place.parent, place.name)
             if not place.stands():
                 with suppress(OSError):  # not empty any more: then it is somebody's
@@ -231,7 +237,8 @@ class CheckedDisk:
                 # Looked at and changed by the handle: whatever takes the path now is not touched.
                 if not expected.same(self._calls.look_open(handle)):
                     raise ChangedError(path, "it changed since it was looked at")
-                self._calls.chmod_open(handle, mode_for(self._calls, place, expected, exec))
+                if self._calls.keeps_exec:
+                    self._calls.chmod_open(handle, mode_for(self._calls, place, expected, exec))
                 place.expect(expected)
                 return self._calls.look_open(handle)
             finally:

@@ -27,6 +27,7 @@ class MemoryCalls:
         self.files = files
         self.exchanges = exchanges
         self.folds = files.folds
+        self.keeps_exec, self.grain = files.keeps_exec, files.grain
         self.capacity = capacity
         self.identity = ""
         self.lost = ""
@@ -118,6 +119,10 @@ class MemoryCalls:
         with self._call("look_open", handle) as node:
             return self.files.stat(node)
 
+    def spells(self, directory: int, name: str, /) -> bool:
+        with self._call("spells", directory, name) as node:
+            return any(name == child for child, _ in node.children.values())
+
     def inode(self, handle: int, /) -> int:
         with self._call("inode", handle) as node:
             return node.inode
@@ -203,12 +208,18 @@ class MemoryCalls:
 
     def chmod(self, directory: int, name: str, mode: int, /) -> None:
         with self._call("chmod", directory, name, changes=True) as node:
+            self._refuse_modes(name)
             self.files.change(self.files.child(node, name), mode=mode)
             self._touch(node, name)
 
     def chmod_open(self, handle: int, mode: int, /) -> None:
         with self._call("chmod", handle, changes=True) as node:
+            self._refuse_modes()
             self.files.change(node, mode=mode)
+
+    def _refuse_modes(self, name: str = "") -> None:
+        if not self.keeps_exec:
+            raise fail(errno.EPERM, name)
 
     def rename(self, source: int, name: str, target: int, new_name: str, /) -> None:
         # Of the two places, the one that is a user's.

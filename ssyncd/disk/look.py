@@ -258,7 +258,7 @@ class Look:
         else:
             # Whatever it was that changed: tar leaves another file with the same size, a time of whole seconds and, often, the
             # same inode.
-            entry = entry._replace(exec=stat.exec, content=None)
+            entry = entry._replace(exec=stat.exec_or(entry.exec), content=None)
             self._scanner.unread[key] = None
             self._scanner.young.discard(key)
             if old is not None and old.inode != stat.inode:
@@ -339,17 +339,17 @@ class Look:
         for parent, name, stat in self._others:
             if not parents[parent] or not self._is_free(parent, name):
                 continue
-            kind = KINDS[stat.kind]
+            path, kind = self._path(parent, name), KINDS[stat.kind]
             entry = self._moved(gone, kind, stat)
-            is_strange = entry is None and stat.inode not in self._displaced
-            if is_strange and self._scanner.has_to_wait(self._path(parent, name), stat):
+            if entry is None and stat.inode not in self._displaced and self._scanner.has_to_wait(path, stat):
                 continue
             key = entry.key if entry is not None else self._scanner.choose_key(parent, name, kind)
             content, target = (entry.content, entry.target) if entry is not None else (None, "")
+            exec = self._scanner.exec_of(key, stat, entry)
             if kind is Kind.LINK:
-                target = self._target(key, self._path(parent, name), stat) or target
+                target = self._target(key, path, stat) or target
             if target or kind is Kind.FILE:
-                self._put_new(Entry(key, parent, name, kind, content, stat.exec and kind is Kind.FILE, target), stat)
+                self._put_new(Entry(key, parent, name, kind, content, exec, target), stat)
 
     def _moved(self, gone: dict[int, str], kind: Kind, stat: Stat) -> Entry | None:
         """What vanished elsewhere, in this look or before, and is here now; without its content if that has to be read to be

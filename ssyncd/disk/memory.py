@@ -49,6 +49,12 @@ class MemoryDisk(CheckedDisk):
         self.memory.identity = identity
         super().__init__(self.memory, identity)
 
+    def like_fat(self) -> "MemoryDisk":
+        """From now on it keeps no execute bits, and of times every second second."""
+        self.files.keeps_exec = self.memory.keeps_exec = False
+        self.files.grain = self.memory.grain = self.grain = 2_000_000_000
+        return self
+
     @property
     def on_step(self) -> Callable[[str, str], None] | None:
         return self.memory.on_step

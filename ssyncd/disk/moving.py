@@ -32,6 +32,8 @@ class Mover:
     def make_ready(self, place: Place, name: str, expected: Stat | None, mtime: int, exec: bool) -> None:
         """A finished file of the stage gets the time (microseconds) and the mode that it is to have at its place."""
         self._calls.set_mtime(self._calls.stage, name, mtime * 1000)
+        if not self._calls.keeps_exec:
+            return
         mode = mode_for(self._calls, place, expected, exec)
         if mode != self._calls.new_mode or expected is not None:
             self._calls.chmod(self._calls.stage, name, mode)
@@ -68,7 +70,11 @@ class Mover:
     def enter(self, place: Place, name: str) -> Stat:
         """As above, but for a directory that may have been moved meanwhile: `entered` has to find that out."""
         ours = self._calls.look(self._calls.stage, name)
-        self._calls.rename(self._calls.stage, name, place.parent, place.name)
+        try:
+            self._calls.rename(self._calls.stage, name, place.parent, place.name)
+        except FileExistsError:
+            place.refuse_spelling()
+            raise
         return ours
 
     def entered(self, place: Place, name: str, ours: Stat, stands: Callable[[], bool]) -> Stat:
@@ -218,7 +224,8 @@ class Mover:
         try:
             self._calls.rename(here.parent, here.name, there.parent, there.name)
         except FileExistsError:
-            if not self._calls.folds or not expected.same(there.look()):
+            if not self._calls.folds or not (expected.same(there.look()) or here.is_respelled(there)):
+                there.refuse_spelling()
                 raise
             return self._respell(here, there, expected)
         except FileNotFoundError as error:

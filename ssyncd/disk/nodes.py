@@ -57,6 +57,8 @@ class FileSystem:
     def __init__(self, clock: Callable[[], int], folds: bool, reuse_inodes: bool) -> None:
         self.clock = clock
         self.folds = folds
+        self.keeps_exec = True
+        self.grain = 0
         self.tell: Callable[[tuple[Hint, ...]], object] = len  # nobody listens
         # Guards everything here; held for one call of ours or one act of the user. Hints are told after it is released.
         self.lock = threading.RLock()
@@ -107,7 +109,9 @@ class FileSystem:
 
     def stat(self, node: Node) -> Stat:
         kind = "root" if node is not self.root and self._is_root(node) else node.kind
-        return Stat(kind, node.size, node.mtime, node.ctime, node.inode, bool(node.mode & 0o100))
+        exec = bool(node.mode & 0o100) if self.keeps_exec else None
+        mtime, ctime = (time - time % (self.grain or 1) for time in (node.mtime, node.ctime))
+        return Stat(kind, node.size, mtime, ctime, node.inode, exec)
 
     def _is_root(self, node: Node) -> bool:
         own = node.children.get(OWN)

@@ -65,6 +65,20 @@ class Place:
         except FileNotFoundError:
             return None
 
+    def is_spelled(self) -> bool:
+        """Whether what is here goes by just this name; where names fold, others lead to it too."""
+        return not self._calls.folds or self._calls.spells(self.parent, self.name)
+
+    def is_respelled(self, other: "Place") -> bool:
+        """Whether the other place is this one by another spelling, as far as names tell: FUSE may give it another inode."""
+        alike = self._head == other._head and self.name.casefold() == other.name.casefold()
+        return alike and not other.is_spelled()
+
+    def refuse_spelling(self) -> None:
+        """DiskError if another spelling of the name is what stands in the way."""
+        if not self.is_spelled():
+            raise DiskError(self.path, "this disk cannot hold it beside a name that differs in case only")
+
     def look_again(self) -> Stat | None:
         """What the path leads to now: not by the parent held open, which may have been moved."""
         try:

@@ -21,6 +21,8 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 _AS_DIRECTORY = system.O_PATH | os.O_DIRECTORY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NESTED_MARKER = f"{OWN}/folder"
+# Nanoseconds: the last one before a second that is even, as FAT's are.
+_ODD_TIME = 1_700_000_002 * 10**9 - 1
 
 
 class RealDisk(CheckedDisk):
@@ -66,7 +68,7 @@ class RealCalls:
         self.root = root.handle
         self.stage = root.stage
         self._device = root.device
-        self.new_mode, self._refuses, self.exchanges = _probe(root.stage)
+        self.new_mode, self._refuses, self.exchanges, self.keeps_exec, self.grain = _probe(root.stage)
         self.folds = _folds(root.handle)
 
     def open_dir(self, path: str, /) -> int:
@@ -96,7 +98,8 @@ class RealCalls:
         kind = _KINDS.get(mode & 0o170000, "other")
         if kind == "dir":
             kind = self._kind_of_directory(seen, directory, name)
-        return Stat(kind, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, mode & 0o100 != 0)
+        exec = mode & 0o100 != 0 if self.keeps_exec else None
+        return Stat(kind, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, exec)
 
     def _kind_of_directory(self, seen: os.stat_result, directory: int, name: str) -> str:
         # Only for directories: overlayfs shows files of its layers with another device.
@@ -122,6 +125,13 @@ class RealCalls:
 
     def look_open(self, handle: int, /) -> Stat:
         return self._stat(os.fstat(handle), handle, ".")
+
+    def spells(self, directory: int, name: str, /) -> bool:
+        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+        try:
+            return name in os.listdir(handle)
+        finally:
+            os.close(handle)
 
     def inode(self, handle: int, /) -> int:
         return os.fstat(handle).st_ino
@@ -228,14 +238,15 @@ def _unlink_each(directory: int, names: Sequence[str]) -> dict[str, OSError]:
     return failed
 
 
-def _probe(stage: int) -> tuple[int, bool, bool]:
-    """What this file system can do: (mode of a new file, rename that never replaces, exchange)."""
+def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
+    """What this file system can do: (mode of a new file, rename that never replaces, exchange, execute bits, step of times)."""
     one, other = "probe-1", "probe-2"
     _clear(stage, one, other)
     try:
         for name in (one, other):
             os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=stage))
         mode = stat.S_IMODE(os.lstat(one, dir_fd=stage).st_mode)
+        keeps_exec, grain = _keeps_mode(stage, one, mode ^ 0o100), _step_of_times(stage, one)
         exchanges = _works(stage, one, other, system.RENAME_EXCHANGE)
         os.unlink(other, dir_fd=stage)
         refuses = _works(stage, one, other, system.RENAME_NOREPLACE)
@@ -243,7 +254,24 @@ def _probe(stage: int) -> tuple[int, bool, bool]:
         raise UnusableError(f"the folder cannot be written: {os.strerror(error.errno or 0).lower()}") from error
     finally:
         _clear(stage, one, other)
-    return mode, refuses, exchanges
+    return mode, refuses, exchanges, keeps_exec, grain
+
+
+def _keeps_mode(stage: int, name: str, mode: int) -> bool:
+    """FAT and its like refuse, or say that they have done it."""
+    try:
+        os.chmod(name, mode, dir_fd=stage)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP):
+            return False
+        raise
+    return stat.S_IMODE(os.lstat(name, dir_fd=stage).st_mode) == mode
+
+
+def _step_of_times(stage: int, name: str) -> int:
+    os.utime(name, ns=(_ODD_TIME, _ODD_TIME), dir_fd=stage)
+    lost = _ODD_TIME - os.lstat(name, dir_fd=stage).st_mtime_ns
+    return abs(lost) + 1 if lost else 0
 
 
 def _works(stage: int, one: str, other: str, flags: int) -> bool:

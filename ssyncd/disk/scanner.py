@@ -36,6 +36,8 @@ class Scanner:
         self.stats: Stats = {}
         self.young: set[str] = set()
         self.wall: Callable[[], int] = lambda: 0
+        self.known_exec: Callable[[str], bool] = lambda _: False
+        """Whether a file that is new here is executable, where the file system does not tell."""
         self.unread: dict[str, None] = {}
         self.troubles: dict[str, str] = {}
         self._fresh = True
@@ -43,6 +45,8 @@ class Scanner:
         self.left: dict[str, None] = {}
         """Directories that the first look at a folder of which nothing was known has still to look below."""
         self.disk = disk
+        self.coarse = COARSE + disk.grain
+        """Nanoseconds within which two writes can leave one stamp."""
         self.ignored = ignored
         self.choose_key = choose_key
         self.lost = Lost(is_agreed)
@@ -85,6 +89,12 @@ class Scanner:
             return False
         return entry.kind is not Kind.DIR or old is None or old.inode == stat.inode
 
+    def exec_of(self, key: str, stat: Stat, moved: Entry | None) -> bool:
+        """Of what is new at its place, or was moved there."""
+        if stat.exec is not None or stat.kind != "file":
+            return stat.kind == "file" and stat.exec is True
+        return moved.exec if moved is not None else self.known_exec(key)
+
     def as_sure(self, entry: Entry, stat: Stat) -> Entry:
         """Without its content, if its stat does not prove that."""
         sure = entry.key not in self.young and stat.mtime % WHOLE_SECOND != 0
@@ -98,7 +108,7 @@ class Scanner:
 
     def _is_recent(self, stat: Stat) -> bool:
         """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
-        return abs(self.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < COARSE
+        return abs(self.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < self.coarse
 
     def has_to_wait(self, path: str, stat: Stat) -> bool:
         """Whether what is new here may have been renamed just now, and the watcher is about to tell from where: its own time is
@@ -117,8 +127,8 @@ class Scanner:
 
     def done(self, entry: Entry, stat: Stat) -> None:
         """We changed the disk ourselves: this is what is there now. If the user has changed the mode since, that stands."""
-        if entry.kind is Kind.FILE and stat.exec != entry.exec:
-            entry = entry._replace(exec=stat.exec)
+        if entry.kind is Kind.FILE and (exec := stat.exec_or(entry.exec)) != entry.exec:
+            entry = entry._replace(exec=exec)
         self.tree.put(entry)
         self.stats[entry.key] = stat
         self.looked_into(entry.key, stat)

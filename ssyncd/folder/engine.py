@@ -160,7 +160,7 @@ class Engine:
     def work(self) -> float | None:
         """One round. Seconds until the next is due: 0 at once, None when something comes in. RootError: the folder is gone;
         StateCorruptError: what it remembers is."""
-        now, self.record.heard = self.edge.clock.monotonic(), self.edge.clock.wall()
+        now, self.record.heard = self.edge.clock.monotonic(), self.edge.clock.wall() - self.edge.disk.grain
         self.agenda.due(now)
         self.agenda.touch_all(self.holds.take_due(now))
         self.line.due()

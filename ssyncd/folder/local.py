@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 
 from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat, Wanted
 from ssyncd.disk.faults import is_own
-from ssyncd.disk.scanner import COARSE, LATER, Scanner
+from ssyncd.disk.scanner import LATER, Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda, delay_after
 from ssyncd.folder.around import look_at_other_names, touch_around
@@ -50,7 +51,7 @@ class Local:
         self.exclusion = Exclusion(record, disk, settings.ignore)
         self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key, record.base.__contains__)
         self.scanner.stats, self.scanner.young = record.stats, record.young
-        self.scanner.wall = lambda: self.clock.wall()
+        self.scanner.wall, self.scanner.known_exec = lambda: self.clock.wall(), partial(_known_exec, record)
         self.found: Callable[[str], None] = lambda _: None
         """Told the hash of each content that is read."""
         self.is_live: Callable[[], bool] = lambda: True
@@ -208,7 +209,9 @@ class Local:
         stat = self.record.stats.get(key)
         if key not in self.record.young or stat is None or stat.kind == "dir":
             return False
-        return self.record.local.path(key) in self.writing or abs(self.clock.wall() - stat.mtime) < SURE
+        return (
+            self.record.local.path(key) in self.writing or abs(self.clock.wall() - stat.mtime) < SURE + self._disk.grain
+        )
 
     def is_unsure(self, key: str) -> bool:
         """Whether nothing but the watcher's silence says that it still holds what was read: it is read again before it goes. Not
@@ -218,7 +221,7 @@ class Local:
 
     def let_age(self, key: str) -> None:
         """Look into it, and plan it, when another write would leave another stamp."""
-        path, when = self.record.local.path(key), self.clock.monotonic() + COARSE / 1e9
+        path, when = self.record.local.path(key), self.clock.monotonic() + self.scanner.coarse / 1e9
         if path is not None:
             when = max(when, self.writing.get(path, 0.0))
             self._agenda.at(when, path, is_path=True)
@@ -329,3 +332,8 @@ class Local:
                     return key
         key = birth_key(parent, name, kind)
         return self.random_key() if key in record.local or key in record.remote or key in record.base else key
+
+
+def _known_exec(record: Record, key: str) -> bool:
+    known = record.base.get(key) or record.remote.get(key)
+    return known is not None and known.exec

@@ -348,6 +348,6 @@ def _as_it_was(base: BaseRow) -> Entry:
     entry, stat = base.entry, base.stat
     if stat is None:
         return entry._replace(content=None)
-    if entry.kind is Kind.FILE and stat.exec != entry.exec:
-        return entry._replace(exec=stat.exec)
+    if entry.kind is Kind.FILE and (exec := stat.exec_or(entry.exec)) != entry.exec:
+        return entry._replace(exec=exec)
     return entry

@@ -120,7 +120,7 @@ def base(key: str, columns: Columns, ghost: RemoteRow | None) -> BaseRow | None:
 
 def _stat(columns: Columns) -> Stat | None:
     kind, size, mtime, ctime, inode, exec = columns
-    return Stat(kind, size, mtime, ctime, inode, bool(exec)) if kind is not None else None
+    return Stat(kind, size, mtime, ctime, inode, exec if exec is None else bool(exec)) if kind is not None else None
 
 
 def entry(key: str, columns: Columns) -> Entry:

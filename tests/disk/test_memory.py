@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ssyncd.disk.base import Hint, Rescan, Touched
+from ssyncd.disk.base import Arrival, Hint, Rescan, Touched
 from ssyncd.disk.memory import MemoryDisk, MemoryWatcher, User
-from ssyncd.errors import ChangedError, NoSpaceError, RootError
+from ssyncd.errors import ChangedError, DiskError, NoSpaceError, RootError
 from tests.disk.contract_disk import TAG, DiskContract, put, there
 
 
@@ -104,15 +104,51 @@ def test_a_lost_root_is_not_an_empty_folder() -> None:
         disk.list("")
 
 
-def test_on_a_folding_disk_another_spelling_is_the_same_place() -> None:
+def test_on_a_folding_disk_another_spelling_is_the_same_place_and_not_what_is_there() -> None:
     disk = MemoryDisk(folds=True)
     disk.user.write("Read.me", b"mine")
-    with pytest.raises(ChangedError):
-        put(disk, "READ.ME", b"theirs")
-    with pytest.raises(ChangedError):
-        disk.make_dir("read.ME")
+    disk.user.write("other", b"other")
+    for change in (
+        lambda: put(disk, "READ.ME", b"theirs"),
+        lambda: disk.make_dir("read.ME"),
+        lambda: disk.move("other", "read.me", there(disk, "other")),
+    ):
+        with pytest.raises(DiskError, match="differs in case only") as error:
+            change()
+        assert not isinstance(error.value, ChangedError)
+    staged = disk.stage(TAG)
+    staged.write(b"theirs")
+    staged.close()
+    [refused] = disk.put_new([Arrival(staged, "read.me", 1, False)]).values()
+    assert isinstance(refused, DiskError)
+    staged.discard()
+    disk.user.delete("other")
+    assert disk.stat("READ.ME") is None
+    assert there(disk, "Read.me").size == 4
     disk.move("Read.me", "README", there(disk, "Read.me"))
     assert disk.user.tree() == {"README": b"mine"}
+
+
+def test_on_a_disk_like_fat_nothing_is_said_of_executing_and_no_mode_is_set() -> None:
+    disk = MemoryDisk().like_fat()
+    with pytest.raises(PermissionError):
+        disk.memory.chmod(disk.memory.root, ".ssyncd", 0o755)
+    first = put(disk, "tool", b"1", exec=True)
+    second = put(disk, "tool", b"22", there(disk, "tool"), exec=False)
+    assert (first.exec, second.exec, disk.set_exec("tool", True, second).exec) == (None, None, None)
+    assert [first.exec_or(known) for known in (True, False)] == [True, False]
+
+
+def test_on_a_disk_like_fat_times_step_by_two_seconds() -> None:
+    now = 1_700_000_000_000_000_000
+    disk = MemoryDisk(clock=lambda: now).like_fat()
+    disk.user.write("file", b"1")
+    now += 1_999_999_999
+    disk.user.write("file", b"2")
+    assert there(disk, "file").mtime == now - 1_999_999_999
+    now += 1
+    disk.user.write("file", b"3")
+    assert there(disk, "file").mtime == now
 
 
 class Heard:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ssyncd.disk import real, system
+from ssyncd.disk.base import Stat
 from ssyncd.disk.files import DROP_STEP
 from ssyncd.disk.real import RealDisk
 from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, RootError, UnreadableError
@@ -285,3 +286,64 @@ def test_names_are_unlinked_beside_what_is_done_meanwhile(
     assert {name: type(error) for name, error in failed.items()} == {"none": FileNotFoundError}
     assert disk.list("") == {}
     assert disk._calls.unlink_all(disk._calls.root, iter([])) == {}
+
+
+def test_this_disk_keeps_modes_and_times(disk: RealDisk, tmp_path: Path) -> None:
+    assert there_is(disk, tmp_path).exec is False
+    assert disk.grain < 1_000_000
+
+
+def there_is(disk: RealDisk, root: Path) -> Stat:
+    (root / "file").write_bytes(b"x")
+    return there(disk, "file")
+
+
+@pytest.mark.parametrize("error", [None, errno.EPERM, errno.EINVAL])
+def test_a_disk_that_sets_no_modes_is_not_believed_about_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int | None
+) -> None:
+    """FAT, and NTFS in a common way to mount it: every file is executable, or none."""
+
+    def chmod(*_: Any, **__: Any) -> None:
+        if error is not None:
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    disk = RealDisk(tmp_path)
+    assert there_is(disk, tmp_path).exec is None
+    assert put(disk, "tool", b"1", exec=True).exec is None
+    disk.close()
+
+
+def test_a_disk_that_cannot_be_asked_about_modes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chmod(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    with pytest.raises(RootError, match="input/output error"):
+        RealDisk(tmp_path)
+
+
+@pytest.mark.parametrize(("step", "grain"), [(1, 0), (100, 100), (10**9, 10**9), (2 * 10**9, 2 * 10**9)])
+def test_how_times_step_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, grain: int) -> None:
+    utime = os.utime
+
+    def coarse(path: Any, ns: tuple[int, int], **options: Any) -> None:
+        utime(path, ns=(ns[0] // step * step, ns[1] // step * step), **options)
+
+    monkeypatch.setattr(os, "utime", coarse)
+    disk = RealDisk(tmp_path)
+    assert disk.grain == grain
+    disk.close()
+
+
+def test_only_the_spelling_that_is_there_is_found_where_names_fold(
+    disk: RealDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/Name").touch()
+    look = disk._calls.look
+    monkeypatch.setattr(disk._calls, "folds", True)
+    monkeypatch.setattr(disk._calls, "look", lambda directory, name: look(directory, name.replace("NAME", "Name")))
+    assert disk.stat("dir/Name") is not None
+    assert disk.stat("dir/NAME") is None

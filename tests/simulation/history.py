@@ -65,13 +65,15 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Script:
-    """`solo`: only the first machine has a user, so nothing may conflict and the end is what that user sees."""
+    """`solo`: only the first machine has a user, so nothing may conflict and the end is what that user sees. `fat` as
+    in World."""
 
     seed: int
     machines: int = 2
     solo: bool = False
     faults: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
+    fat: bool = False
 
 
 @dataclass
@@ -107,7 +109,7 @@ class History:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.world = World(script.machines, script.seed)
+        self.world = World(script.machines, script.seed, script.fat)
         self.users = Users()
         self.world.after_round = self._look_at
         self._verbs: dict[str, Callable[[Machine, int, int], object]] = {

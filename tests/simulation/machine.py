@@ -260,9 +260,13 @@ class Machine:
         return knows and not self.disk._scan_stage()
 
     def tree(self) -> dict[str, Any]:
-        """Path to what is there, with the executable bit."""
-        files = self.disk.files
+        """Path to what is there, with the executable bit, or what it thinks of that where the disk keeps none."""
         return {
-            path: (value, files.stat(files.walk(path)).exec) if isinstance(value, bytes) else value
+            path: (value, self._exec(path)) if isinstance(value, bytes) else value
             for path, value in self.user.tree().items()
         }
+
+    def _exec(self, path: str) -> bool:
+        files, local = self.disk.files, self.record.local
+        known = local.get(local.find(path) or "")
+        return files.stat(files.walk(path)).exec_or(known is not None and known.exec)

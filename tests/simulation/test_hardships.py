@@ -679,3 +679,81 @@ def test_strange_names_from_both_sides_stay_byte_for_byte_and_come_to_rest(
     writes = [machine.writes for machine in world.machines], [len(machine.sent) for machine in world.machines]
     assert go_on(world, 600) < 50
     assert writes[0] == [machine.writes for machine in world.machines], "a ping-pong"
+
+
+@pytest.fixture
+def fat() -> Iterator[World]:
+    made = World(2, fat=True)
+    made.machines[0].user.write("tool", b"run")
+    made.machines[0].user.set_exec("tool", True)
+    made.machines[0].user.write("text", b"old")
+    made.settle()
+    made.time.now += 60
+    yield made
+    made.close()
+
+
+def executable(machine: Machine) -> set[str]:
+    return {path for path, value in machine.tree().items() if isinstance(value, tuple) and value[1]}
+
+
+def test_a_disk_without_execute_bits_takes_none_away_and_gives_none(fat: World) -> None:
+    one, two = fat.machines
+    two.user.write("tool", b"run faster")
+    two.user.write("text", b"new text")
+    two.user.write("more", b"more")
+    fat.settle()
+    assert executable(one) == executable(two) == {"tool"}
+    fat.time.now += 60
+    two.user.rename("tool", "tool 2")
+    fat.settle()
+    assert one.user.tree() == two.user.tree()
+    assert executable(one) == executable(two) == {"tool 2"}
+    one.user.set_exec("more", True)
+    one.user.set_exec("tool 2", False)
+    fat.settle()
+    assert executable(one) == executable(two) == {"more"}
+    fat.time.now += 60
+    lose_state(fat, two, lambda: None)
+    assert executable(one) == executable(two) == {"more"}
+
+
+def test_writes_within_one_step_of_a_disk_s_times_are_all_seen(fat: World) -> None:
+    one, two = fat.machines
+    fat.time.now = fat.time.now // 2 * 2
+    for number in range(8):
+        two.user.write("text", b"%d" % number)
+        go_on(fat, 0.2)
+        assert one.user.tree()["text"] == b"%d" % number
+
+
+def test_what_was_written_while_the_daemon_was_off_is_seen_though_the_disk_s_times_step(fat: World) -> None:
+    one, two = fat.machines
+    fat.time.now = fat.time.now // 2 * 2
+    two.user.write("text", b"one")
+    go_on(fat, 1.5)
+    two.kill()
+    two.user.write("text", b"two")
+    two.start()
+    fat.settle()
+    assert one.user.tree()["text"] == b"two"
+
+
+def test_a_name_that_a_folding_disk_cannot_hold_is_named_and_comes_when_it_can(world: World) -> None:
+    one, two = world.machines
+    two.disk.files.folds = two.disk.memory.folds = True
+    one.user.write("BAD", b"another")
+    one.user.write("fine", b"fine")
+    go_on(world, 20)
+    assert two.user.tree() == {"d": None, "d/old": b"old", "bad": b"first", "fine": b"fine"}
+    assert "differs in case only" in named(two)["BAD"]
+    two.user.write("bad", b"edited")
+    go_on(world, 20)
+    assert (one.user.tree()["bad"], one.user.tree()["BAD"]) == (b"edited", b"another")
+    one.user.delete("bad")
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert not named(two)
+    one.user.rename("BAD", "Bad")
+    world.settle()
+    assert one.user.tree() == two.user.tree()

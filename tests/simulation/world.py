@@ -19,12 +19,19 @@ class Restless(AssertionError):
 
 
 class World:
-    def __init__(self, machines: int, seed: int = 0) -> None:
+    """The disk of the second machine is one like FAT, if so wanted."""
+
+    def __init__(self, machines: int, seed: int = 0, fat: bool = False) -> None:
         self.time = Time()
         self.server = Server(_loop, lambda: self.time.wall() / 1e9)
         self.stored: dict[bytes, bytes] = {}
         self.seed = seed
         self.machines = [Machine(f"m{n}", self.server, self.stored, self.time, seed) for n in range(machines)]
+        if fat:
+            self.machines[1].disk.like_fat()
+            self.machines[1].start()
+        # With FAT it takes seconds until what was just written is known for certain, with some rounds for nothing meanwhile.
+        self._tick = 0.02 if fat else 0.001
         self.after_round: Callable[[Machine], None] = lambda _: None
 
     def close(self) -> None:
@@ -55,7 +62,7 @@ class World:
         """Time goes on until nothing is to be done any more."""
         for _ in range(REST):
             if sum(self.go_on(machine) for machine in self.machines):
-                self.time.now += 0.001
+                self.time.now += self._tick
                 continue
             due = [machine.due for machine in self.machines if machine.due is not None]
             if not due:
