@@ -13,6 +13,7 @@ class Ledger:
         self.unwritten: dict[str, SentRow | None] = {}
         self._sent = {row.ccid: row for row in rows}
         self._doubtful = set[str]()
+        self._ahead = set[str]()
 
     def sent(self) -> Iterable[Sent]:
         return [Sent(row.ccid, row.key, row.source, None) for row in self._sent.values()]
@@ -23,6 +24,16 @@ class Ledger:
     def remove(self, ccid: str) -> None:
         if self._sent.pop(ccid, None) is not None:
             self.unwritten[ccid] = None
+
+    def add_ahead(self, ccid: str) -> None:
+        """This change names a place where the entry is not on this disk yet: it mends the structure."""
+        self._ahead.add(ccid)
+
+    def take_ahead(self, ccid: str) -> bool:
+        """Whether it was such a one; asked once."""
+        was = ccid in self._ahead
+        self._ahead.discard(ccid)
+        return was
 
     def doubt(self) -> bool:
         """The system was started anew since these were sent: if that was a power cut, what we sent may not be on the disk any

@@ -98,7 +98,10 @@ class Remote:
         elif before is None:
             record.set_base(after)
         elif base is not None:
-            record.set_base(_advance(base, before, after))
+            # What was not moved here yet would look as if its user had moved it back.
+            stays = record.ledger.take_ahead(sent.ccid) and local is not None and local.place == base.place
+            advanced = _advance(base, before, after)
+            record.set_base(advanced._replace(parent=base.parent, name=base.name) if stays else advanced)
         elif _is_settled(local, before, after):
             record.set_base(after)
 

@@ -134,7 +134,10 @@ class Sender:
         diff = creation(entry, body) if remote is None or ghost is None else change(remote, entry, body)
         if diff:
             source = None if remote is None or ghost is None else ghost.version
-            self.channel.submit(key, diff, source, self.random_key(), keep=False)
+            ccid, local = self.random_key(), self.record.local.get(key)
+            self.channel.submit(key, diff, source, ccid, keep=False)
+            if local is not None and local.place != entry.place:
+                self.record.ledger.add_ahead(ccid)
             if remote is not None and self._coming.get(remote.place) == key:
                 del self._coming[remote.place]
             self._coming[entry.place] = key

@@ -2,6 +2,7 @@
 
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,19 @@ COPIES = 1
 def test_histories_of_fixed_seeds_end_well(first: int) -> None:
     for seed in FIXED[first : first + 25]:
         judge(seed)
+
+
+def test_histories_with_a_disk_like_fat_end_well() -> None:
+    for seed in FIXED[:40]:
+        judge(seed, fat=True)
+
+
+@pytest.mark.parametrize("seed", [453, 556])
+def test_a_name_given_to_mend_the_structure_is_not_taken_back_while_it_waits_for_the_disk(seed: int) -> None:
+    """An entry that may not be touched yet was renamed at the server, to and fro, until it could be moved."""
+    result = run(replace(draw(seed), fat=True))
+    assert not result.failure
+    assert sum(">0:c:" in line for line in result.trace) < 20
 
 
 @pytest.mark.slow
@@ -329,8 +343,8 @@ def test_a_seed_gives_the_same_history_each_time() -> None:
         assert once == again, f"seed {seed}"
 
 
-def judge(seed: int) -> None:
-    result = run(draw(seed))
+def judge(seed: int, fat: bool = False) -> None:
+    result = run(replace(draw(seed), fat=fat))
     if not result.failure:
         return
     script = shrink(result.script, fails, most=300)
