@@ -246,7 +246,7 @@ def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
         for name in (one, other):
             os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=stage))
         mode = stat.S_IMODE(os.lstat(one, dir_fd=stage).st_mode)
-        keeps_exec, grain = _keeps_mode(stage, one, mode ^ 0o100), _step_of_times(stage, one)
+        keeps_exec, grain = _keeps_exec(stage, one, mode ^ 0o100), _step_of_times(stage, one)
         exchanges = _works(stage, one, other, system.RENAME_EXCHANGE)
         os.unlink(other, dir_fd=stage)
         refuses = _works(stage, one, other, system.RENAME_NOREPLACE)
@@ -257,7 +257,7 @@ def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
     return mode, refuses, exchanges, keeps_exec, grain
 
 
-def _keeps_mode(stage: int, name: str, mode: int) -> bool:
+def _keeps_exec(stage: int, name: str, mode: int) -> bool:
     """FAT and its like refuse, or say that they have done it."""
     try:
         os.chmod(name, mode, dir_fd=stage)
@@ -265,7 +265,7 @@ def _keeps_mode(stage: int, name: str, mode: int) -> bool:
         if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP):
             return False
         raise
-    return stat.S_IMODE(os.lstat(name, dir_fd=stage).st_mode) == mode
+    return (os.lstat(name, dir_fd=stage).st_mode ^ mode) & 0o100 == 0
 
 
 def _step_of_times(stage: int, name: str) -> int:

@@ -91,9 +91,11 @@ class Scanner:
 
     def exec_of(self, key: str, stat: Stat, moved: Entry | None) -> bool:
         """Of what is new at its place, or was moved there."""
-        if stat.exec is not None or stat.kind != "file":
-            return stat.kind == "file" and stat.exec is True
-        return moved.exec if moved is not None else self.known_exec(key)
+        if stat.kind != "file":
+            return False
+        if stat.exec is None:
+            return moved.exec if moved is not None else self.known_exec(key)
+        return stat.exec
 
     def as_sure(self, entry: Entry, stat: Stat) -> Entry:
         """Without its content, if its stat does not prove that."""
