@@ -129,8 +129,7 @@ class Scanner:
 
     def done(self, entry: Entry, stat: Stat) -> None:
         """We changed the disk ourselves: this is what is there now. If the user has changed the mode since, that stands."""
-        if entry.kind is Kind.FILE and (exec := stat.exec_or(entry.exec)) != entry.exec:
-            entry = entry._replace(exec=exec)
+        entry = with_exec(entry, stat)
         self.tree.put(entry)
         self.stats[entry.key] = stat
         self.looked_into(entry.key, stat)
@@ -154,3 +153,10 @@ class Scanner:
         if old in self.young:
             self.young.remove(old)
             self.young.add(new)
+
+
+def with_exec(entry: Entry, stat: Stat) -> Entry:
+    """With the execute bit as it is on the disk, if that tells."""
+    if entry.kind is Kind.FILE and (exec := stat.exec_or(entry.exec)) != entry.exec:
+        return entry._replace(exec=exec)
+    return entry

@@ -9,6 +9,7 @@ from typing import Any
 
 from ssyncd.content.body import MAX_DEVICE
 from ssyncd.disk.base import Stat
+from ssyncd.disk.scanner import with_exec
 from ssyncd.errors import ContentError
 from ssyncd.folder.at_rest import FilesAtRest, Ghosts, StatsByKey
 from ssyncd.folder.entries import is_data_of, is_key, is_plea, to_data, to_entry
@@ -348,6 +349,4 @@ def _as_it_was(base: BaseRow) -> Entry:
     entry, stat = base.entry, base.stat
     if stat is None:
         return entry._replace(content=None)
-    if entry.kind is Kind.FILE and (exec := stat.exec_or(entry.exec)) != entry.exec:
-        return entry._replace(exec=exec)
-    return entry
+    return with_exec(entry, stat)

@@ -87,6 +87,7 @@ class Remote:
     def _acknowledged(self, sent: Sent, ghost: Ghost | None, before: Entry | None, after: Entry | None) -> None:
         """The server took our change: what it changed is agreed. Did it overtake somebody (design section 4)?"""
         record, base = self._record, self._record.base.get(sent.key)
+        ahead = record.ledger.take_ahead(sent.ccid)
         overtook = before is not None and ghost is not None and ghost.version > (sent.source or 0)
         if overtook and before is not None and ghost is not None:
             self._save_overtaken(ghost.version, before, after, base)
@@ -99,7 +100,7 @@ class Remote:
             record.set_base(after)
         elif base is not None:
             # What was not moved here yet would look as if its user had moved it back.
-            stays = record.ledger.take_ahead(sent.ccid) and local is not None and local.place == base.place
+            stays = ahead and local is not None and local.place == base.place
             advanced = _advance(base, before, after)
             record.set_base(advanced._replace(parent=base.parent, name=base.name) if stays else advanced)
         elif _is_settled(local, before, after):

@@ -134,12 +134,13 @@ class Sender:
         diff = creation(entry, body) if remote is None or ghost is None else change(remote, entry, body)
         if diff:
             source = None if remote is None or ghost is None else ghost.version
-            ccid, local = self.random_key(), self.record.local.get(key)
+            ccid = self.random_key()
             self.channel.submit(key, diff, source, ccid, keep=False)
-            if local is not None and local.place != entry.place:
-                self.record.ledger.add_ahead(ccid)
-            if remote is not None and self._coming.get(remote.place) == key:
-                del self._coming[remote.place]
+            if remote is not None:
+                if self._coming.get(remote.place) == key:
+                    del self._coming[remote.place]
+                if (local := self.record.local.get(key)) is not None and local.place != entry.place:
+                    self.record.ledger.add_ahead(ccid)
             self._coming[entry.place] = key
         if entry.content is not None:
             self._bodies.served(entry.content.hash)

@@ -17,7 +17,7 @@ import websocket
 from msgspec import Struct
 
 from ssyncd.errors import NetworkError
-from ssyncd.network.reach import Reach
+from ssyncd.network.reach import Reach, port_of
 
 # Of an answer to the handshake; a web page may be longer, nobody reads it.
 _MAX_ANSWER = 256 * 1024
@@ -58,7 +58,7 @@ class Dial:
         self._parts = _parse(url)
         self._headers = list(headers)
         self._trust = trust
-        self._reach = Reach(self._parts.hostname or "", _port(self._parts), timeout)
+        self._reach = Reach(self._parts.hostname or "", port_of(self._parts), timeout)
         self.took = 0.0
         """Seconds from the handshake's question to its answer."""
         # Guards the two below.
@@ -187,16 +187,12 @@ def hang_up(opened: socket.socket) -> None:
 def _parse(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _port(parts)
+        port_of(parts)
     except ValueError as error:
         raise NetworkError(f"no address of a server: {url!r}: {error}") from error
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise NetworkError(f"no address of a server: {url!r}")
     return parts
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "wss" else 80)
 
 
 def _refusal(error: Any, where: str) -> NetworkError:

@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
 
 from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, SsyncdError, UsageError
-from ssyncd.network.reach import Reach
+from ssyncd.network.reach import Reach, port_of
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -148,8 +148,7 @@ class HttpServer:
 
     def _connect(self) -> socket.socket:
         parts = urlsplit(self.url)
-        default = 443 if parts.scheme == "https" else 80
-        reach = Reach(parts.hostname or "", parts.port or default, CONNECT_TIMEOUT)
+        reach = Reach(parts.hostname or "", port_of(parts), CONNECT_TIMEOUT)
         with self._lock:
             self._reaches.add(reach)
             if self._closed:

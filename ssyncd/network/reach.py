@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain, zip_longest
 from queue import Empty, SimpleQueue
 from typing import Any
+from urllib.parse import SplitResult
 
 from ssyncd.errors import NetworkError
 
@@ -133,6 +134,11 @@ class Reach:
     def _check_cancelled(self) -> None:
         if self._cancelled:
             raise NetworkError("broken off")
+
+
+def port_of(parts: SplitResult) -> int:
+    """The port of a server by its URL. ValueError if it is none."""
+    return parts.port or (443 if parts.scheme in ("https", "wss") else 80)
 
 
 def _begun(found: Address) -> socket.socket:

@@ -372,8 +372,7 @@ class _Link:
                 now = time.monotonic()
                 beat, silent = self._vigil.times(now)
                 if now >= silent and not self._lives(now):
-                    self._reason = f"the server was silent for {self._vigil.silence(now):.0f} seconds"
-                    self.lost = True
+                    self._lose(f"the server was silent for {self._vigil.silence(now):.0f} seconds")
                 elif now >= beat:
                     self._vigil.beats(now)
                     self._outgoing = outgoing(self._socket)
