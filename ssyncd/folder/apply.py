@@ -54,7 +54,7 @@ class Applier:
 
     def apply(self, steps: list[Step]) -> list[Step]:
         """Those that were done. New contents are all staged and made durable with one flush before the first is put in place."""
-        ready = [step for step in steps if self._has_aged(step) and self._supplied(step)]
+        ready = self._unhindered(steps, [step for step in steps if self._has_aged(step) and self._supplied(step)])
         files = [step for step in ready if isinstance(step, Make | Replace | Conflict) and step.entry.kind is Kind.FILE]
         try:
             if files:
@@ -81,6 +81,20 @@ class Applier:
             self.local.doubt(key)
             return False
         return True
+
+    def _unhindered(self, steps: list[Step], ready: list[Step]) -> list[Step]:
+        """Whoever wants the place of what has to wait waits with it: in a ring it would be moved aside, and back, each time."""
+        if len(ready) == len(steps):
+            return ready
+        wanting = {(step.parent, step.name): step.key for step in ready if isinstance(step, Move)}
+        held = list({step.key for step in steps if isinstance(step, Move | Remove)} - set(map(step_key, ready)))
+        for key in held:  # grows
+            entry = self.record.local.get(key)
+            if entry is not None and (mover := wanting.pop(entry.place, None)) is not None:
+                held.append(mover)
+                self.local.let_age(mover)
+        waits = set(held)
+        return [step for step in ready if not (isinstance(step, Move | Park) and step.key in waits)]
 
     def _supplied(self, step: Step) -> bool:
         """Whether nothing but the disk is needed for this step."""

@@ -739,6 +739,31 @@ def test_what_was_written_while_the_daemon_was_off_is_seen_though_the_disk_s_tim
     assert one.user.tree()["text"] == b"two"
 
 
+@pytest.mark.parametrize(("written", "becomes"), [("text", "tool"), ("tool", "text")])
+def test_who_swaps_names_with_what_was_just_written_is_not_moved_to_and_fro_meanwhile(
+    fat: World, written: str, becomes: str
+) -> None:
+    one, two = fat.machines
+    for old, new in (("tool", "aside"), ("text", "tool"), ("aside", "text")):
+        one.user.rename(old, new)
+        while fat.go_on(one):
+            pass
+    fat.time.now = fat.time.now // 2 * 2
+    two.user.write(written, b"new")
+    renames: list[str] = []
+    before = two.disk.on_step
+
+    def step(call: str, path: str) -> None:
+        renames.extend([path] if call.startswith("rename") else [])
+        if before is not None:
+            before(call, path)
+
+    two.disk.on_step = step
+    fat.settle()
+    assert one.user.tree() == two.user.tree() == {"tool": b"old", "text": b"run"} | {becomes: b"new"}
+    assert len(renames) == 3
+
+
 def test_a_name_that_a_folding_disk_cannot_hold_is_named_and_comes_when_it_can(world: World) -> None:
     one, two = world.machines
     two.disk.files.folds = two.disk.memory.folds = True
