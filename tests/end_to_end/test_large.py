@@ -1,4 +1,4 @@
-"""Much at once: a real tree, a git clone, ten thousand files renamed, a gigabyte. What this costs is counted, not timed."""
+"""Much at once: a real tree, a git clone, thousands of files renamed, a gigabyte. What this costs is counted, not timed."""
 
 import os
 import shutil
@@ -27,9 +27,9 @@ def git(directory: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_directory_of_ten_thousand_files_is_renamed_by_one_change(site: Site) -> None:
+def test_a_directory_of_thousands_of_files_is_renamed_by_one_change(site: Site) -> None:
     one, other = site.pair()
-    each = 200 if site.plain else 1000  # the change is the same
+    each = 200 if site.plain else 400  # the change is the same
     for directory in range(10):
         one.path(f"big/d{directory}").mkdir(parents=True)
         for name in range(each):
@@ -118,8 +118,8 @@ def sound(machine: Machine, other: Machine) -> None:
 def test_the_standard_library_arrives_as_it_is(site: Site) -> None:
     one, other = site.pair()
     source = Path(sysconfig.get_paths()["stdlib"])
-    # Of three quarters of it, its tests, nothing else can be learned from a plain server.
-    left_out = shutil.ignore_patterns("site-packages", *(("test", "tests", "__pycache__") if site.plain else ()))
+    # Of three quarters of it, its tests, nothing else can be learned.
+    left_out = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__")
     start(one, other)
     shutil.copytree(source, one.path("lib"), symlinks=True, ignore=left_out)
     here = one.picture()
@@ -136,7 +136,8 @@ def test_the_standard_library_arrives_as_it_is(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["random", "compressible"])
 def test_a_gigabyte_arrives_with_bounded_memory(site: Site, kind: str) -> None:
-    size = 256 if site.plain else 1024  # half as fast, the bounds are the same
+    # The bounds are the same. A plain server is half as fast, and what can be compressed is not in memory for longer.
+    size = 256 if site.plain else 1024 if kind == "random" else 512
     if shutil.disk_usage(site.directory).free < 6 << 30:
         pytest.skip("needs 6 GiB of disk")
     server = site.own_server()
