@@ -18,12 +18,16 @@ _KINDS: dict[int, type[DiskError]] = {
     errno.EDQUOT: NoSpaceError,
     errno.ENAMETOOLONG: DiskError,
     errno.EINVAL: DiskError,
+    errno.EILSEQ: DiskError,
     errno.EFBIG: DiskError,
 }
 _WORDS = {
     errno.ELOOP: "a symbolic link is in the way",
     errno.EXDEV: "another file system is mounted there",
     errno.ENAMETOOLONG: "the name is too long for this disk",
+    errno.EILSEQ: "this disk cannot hold such a name",
+    # What FAT, exFAT, NTFS and SMB say to a name with a colon or a question mark.
+    errno.EINVAL: "this disk does not take it: it may not be able to hold such a name",
     errno.EMFILE: "too many open files in this process (see `ulimit -n`)",
     errno.ENFILE: "too many open files on this machine",
     errno.EROFS: "the disk is read-only",
