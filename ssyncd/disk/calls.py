@@ -4,7 +4,7 @@
 is a kernel in memory. So the order of calls that a test interrupts at every point is the order that runs on a user's disk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ssyncd.disk.base import Stat
@@ -29,7 +29,11 @@ class Calls(Protocol):
     def open_dir(self, path: str, /) -> int:
         """A directory for use in other calls, from the root, never through a link or onto another file system. ELOOP, EXDEV."""
 
-    def close(self, handle: int, /) -> None: ...
+    def close(self, handle: int, /) -> None:
+        """Never fails: what a file system that has died has to say to it changes nothing."""
+
+    def close_written(self, handle: int, /) -> None:
+        """Of a file that was written to: some file systems (FUSE, NFS) say only here what they could not keep. Closed it is."""
 
     def scan(self, path: str, /) -> dict[str, Stat]: ...
     def look(self, directory: int, name: str, /) -> Stat:
@@ -86,3 +90,14 @@ class Calls(Protocol):
     def free(self) -> int: ...
     def check(self) -> None:
         """RootError, as `Disk.check_root`."""
+
+
+def unlink_each(unlink: Callable[[int, str], None], directory: int, names: Iterable[str]) -> dict[str, OSError]:
+    """What could not be unlinked, and why."""
+    failed: dict[str, OSError] = {}
+    for name in names:
+        try:
+            unlink(directory, name)
+        except OSError as error:
+            failed[name] = error
+    return failed

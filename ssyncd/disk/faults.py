@@ -31,6 +31,8 @@ _WORDS = {
     errno.EMFILE: "too many open files in this process (see `ulimit -n`)",
     errno.ENFILE: "too many open files on this machine",
     errno.EROFS: "the disk is read-only",
+    # FUSE.
+    errno.ENOTCONN: "the program that shows this disk has ended: mount it again",
 }
 
 
@@ -38,7 +40,12 @@ def disk_error(error: OSError, path: str) -> DiskError:
     """What `error` means for the path. All that is not known to say "gone", "changed" or "full" is unreadable: never deleted."""
     number = error.errno or errno.EIO
     kind = _KINDS.get(number, UnreadableError)
-    return kind(path, _WORDS.get(number) or os.strerror(number).lower())
+    return kind(path, reason_of(error))
+
+
+def reason_of(error: OSError) -> str:
+    number = error.errno or errno.EIO
+    return _WORDS.get(number) or os.strerror(number).lower()
 
 
 def check_names(path: str) -> None:

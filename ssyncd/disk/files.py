@@ -92,9 +92,14 @@ class StagedFile(OpenFile):
         return self.stat().size
 
     def close(self) -> None:
-        """The bytes stay, for `put` or for a later `stage(tag, resume=True)`."""
+        """The bytes stay, for `put` or for a later `stage(tag, resume=True)`; DiskError: the disk could not keep them."""
         if self._handle >= 0:
-            super().close()
+            handle, self._handle = self._handle, -1
+            try:
+                self._calls.close_written(handle)
+            except OSError as error:
+                self._ended(self.tag, self.name, False)
+                raise disk_error(error, self._path) from error
             self._ended(self.tag, self.name, True)
 
     def discard(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 from ssyncd.disk.base import Hint, Rescan, Stat, Touched
+from ssyncd.disk.calls import unlink_each
 from ssyncd.disk.faults import OWN, is_own
 from ssyncd.disk.nodes import FileSystem, Node, fail
 from ssyncd.errors import RootError
@@ -99,6 +100,13 @@ class MemoryCalls:
         with self._lock:
             if handle not in (self.root, self.stage):
                 self._let_go(handle)
+
+    def close_written(self, handle: int, /) -> None:
+        try:
+            with self._call("close_written", handle):
+                pass
+        finally:
+            self.close(handle)
 
     def scan(self, path: str, /) -> dict[str, Stat]:
         with self._call("scan", self.root, path):
@@ -277,13 +285,7 @@ class MemoryCalls:
             self._touch(node, name)
 
     def unlink_all(self, directory: int, lots: Iterator[Sequence[str]], /) -> dict[str, OSError]:
-        failed: dict[str, OSError] = {}
-        for name in chain.from_iterable(lots):
-            try:
-                self.unlink(directory, name)
-            except OSError as error:
-                failed[name] = error
-        return failed
+        return unlink_each(self.unlink, directory, chain.from_iterable(lots))
 
     def rmdir(self, directory: int, name: str, /) -> None:
         with self._call("rmdir", directory, name, changes=True) as node:

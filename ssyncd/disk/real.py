@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ssyncd.disk import system
 from ssyncd.disk.base import Stat
+from ssyncd.disk.calls import unlink_each
 from ssyncd.disk.checked import CheckedDisk
-from ssyncd.disk.faults import OWN, disk_error
+from ssyncd.disk.faults import OWN, disk_error, reason_of
 from ssyncd.disk.root import Root
 from ssyncd.errors import UnusableError
 
@@ -76,7 +77,10 @@ class RealCalls:
 
     def close(self, handle: int, /) -> None:
         if handle != self.root:
-            os.close(handle)
+            system.close(handle)
+
+    def close_written(self, handle: int, /) -> None:
+        os.close(handle)
 
     def scan(self, path: str, /) -> dict[str, Stat]:
         handle = system.open_beneath(self.root, path or ".", os.O_RDONLY | os.O_DIRECTORY)
@@ -90,7 +94,7 @@ class RealCalls:
                         continue  # gone since its name was read: the truth is that it is not there
                     found[entry.name] = self._stat(seen, handle, entry.name)
         finally:
-            os.close(handle)
+            system.close(handle)
         return found
 
     def _stat(self, seen: os.stat_result, directory: int, name: str) -> Stat:
@@ -121,7 +125,7 @@ class RealCalls:
         try:
             return self._stat(os.fstat(handle), handle, ".")
         finally:
-            os.close(handle)
+            system.close(handle)
 
     def look_open(self, handle: int, /) -> Stat:
         return self._stat(os.fstat(handle), handle, ".")
@@ -131,7 +135,7 @@ class RealCalls:
         try:
             return name in os.listdir(handle)
         finally:
-            os.close(handle)
+            system.close(handle)
 
     def inode(self, handle: int, /) -> int:
         return os.fstat(handle).st_ino
@@ -198,10 +202,10 @@ class RealCalls:
     def unlink_all(self, directory: int, lots: Iterator[Sequence[str]], /) -> dict[str, OSError]:
         first, second = next(lots, ()), next(lots, None)
         if second is None:
-            return _unlink_each(directory, first)
+            return unlink_each(self.unlink, directory, first)
         # A file system may wait for the disk with each unlink: ext4 that discards what is freed does.
         with ThreadPoolExecutor(1, "ssyncd-unlink") as beside:
-            ends = [beside.submit(_unlink_each, directory, lot) for lot in chain((first, second), lots)]
+            ends = [beside.submit(unlink_each, self.unlink, directory, lot) for lot in chain((first, second), lots)]
         return dict(ChainMap(*(end.result() for end in ends)))
 
     def rmdir(self, directory: int, name: str, /) -> None:
@@ -215,7 +219,7 @@ class RealCalls:
         try:
             return system.has_writer(handle) or False
         finally:
-            os.close(handle)
+            system.close(handle)
 
     def sync(self) -> None:
         system.sync_filesystem(self.root)
@@ -226,16 +230,6 @@ class RealCalls:
 
     def check(self) -> None:
         self._root.check()
-
-
-def _unlink_each(directory: int, names: Sequence[str]) -> dict[str, OSError]:
-    failed: dict[str, OSError] = {}
-    for name in names:
-        try:
-            os.unlink(name, dir_fd=directory)
-        except OSError as error:
-            failed[name] = error
-    return failed
 
 
 def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
@@ -251,7 +245,7 @@ def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
         os.unlink(other, dir_fd=stage)
         refuses = _works(stage, one, other, system.RENAME_NOREPLACE)
     except OSError as error:
-        raise UnusableError(f"the folder cannot be written: {os.strerror(error.errno or 0).lower()}") from error
+        raise UnusableError(f"the folder cannot be written: {reason_of(error)}") from error
     finally:
         _clear(stage, one, other)
     return mode, refuses, exchanges, keeps_exec, grain

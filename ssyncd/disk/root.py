@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 
 import orjson
 
-from ssyncd.disk.faults import OWN
+from ssyncd.disk import system
+from ssyncd.disk.faults import OWN, reason_of
 from ssyncd.errors import BusyError, RootError, UnusableError
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENODEV, errno.ENXIO)
@@ -103,7 +104,7 @@ class Root:
         try:
             found = _read_marker(own, self.path)
         finally:
-            os.close(own)
+            system.close(own)
         if found != self.identity:
             raise RootError(f"{self.path}: {OWN}/{_MARKER} names another folder")
         self._marker = marker
@@ -123,7 +124,15 @@ class Root:
 
     def close(self) -> None:
         while self._open:
-            os.close(self._open.pop())
+            system.close(self._open.pop())
+
+
+def is_missing(path: str | os.PathLike[str]) -> bool:
+    """Whether there is no directory. What cannot be looked at, as on a file system that has died, is not missing."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        return error.errno in _GONE
 
 
 @contextmanager
@@ -131,9 +140,9 @@ def _told_as_root_error(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = os.strerror(error.errno or 0).lower()
         kind = RootError if error.errno in _GONE else UnusableError
-        raise kind(f"{path}: {what} ({error.filename})" if error.filename else f"{path}: {what}") from error
+        where = f" ({error.filename})" if error.filename not in (None, path) else ""
+        raise kind(f"{path}: {reason_of(error)}{where}") from error
 
 
 def _refuse_nested(path: str) -> None:
@@ -189,7 +198,7 @@ def _read(own: int, name: str) -> bytes:
     try:
         return os.read(handle, _MARKER_LIMIT)
     finally:
-        os.close(handle)
+        system.close(handle)
 
 
 def _write(own: int, name: str, data: bytes) -> None:
@@ -200,6 +209,6 @@ def _write(own: int, name: str, data: bytes) -> None:
         os.write(handle, data)
         os.fsync(handle)
     finally:
-        os.close(handle)
+        system.close(handle)
     os.rename(beside, name, src_dir_fd=own, dst_dir_fd=own)
     os.fsync(own)

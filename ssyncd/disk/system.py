@@ -55,6 +55,12 @@ def _failure(path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
+def close(handle: int) -> None:
+    """Of what was not written to. It is closed whatever is said to that (close(2)): on a file system that has died, ENOTCONN."""
+    with suppress(OSError):
+        os.close(handle)
+
+
 def rename2(source: int, name: str, target: int, new_name: str, flags: int) -> None:
     """renameat2. EINVAL or ENOSYS where the file system does not know the flag."""
     if _renameat2(source, os.fsencode(name), target, os.fsencode(new_name), flags):
@@ -134,14 +140,14 @@ def _open_by_steps(root: int, path: str, flags: int) -> int:
             deeper = os.open(name, O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
             here, before = deeper, here
             if before != root:
-                os.close(before)
+                close(before)
         handle = os.open(last, flags, dir_fd=here)
     finally:
         if here != root:
-            os.close(here)
+            close(here)
     found = os.fstat(handle)
     if stat.S_ISDIR(found.st_mode) and found.st_dev != device:
-        os.close(handle)
+        close(handle)
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     return handle
 

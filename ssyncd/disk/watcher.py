@@ -132,13 +132,13 @@ class DiskWatcher:
                 changes = inotify.CREATE | inotify.MOVED_TO | inotify.DELETE
                 self._parent_wd = self._inotify.watch(parent, changes)
             finally:
-                os.close(parent)
+                system.close(parent)
         except OSError as error:
             log.info("%s: its directory cannot be watched: %s", self._root, error.strerror)
 
     def _close_root(self) -> None:
         if self._handle >= 0:
-            os.close(self._handle)
+            system.close(self._handle)
             self._handle = -1
 
     def _retry_root(self) -> list[Hint]:
@@ -242,7 +242,7 @@ class DiskWatcher:
         try:
             has_writer = system.has_writer(handle)
         finally:
-            os.close(handle)
+            system.close(handle)
         return found.st_nlink == 1 if has_writer is None else has_writer
 
     def _note_root(self, mask: int, name: str) -> list[Hint]:

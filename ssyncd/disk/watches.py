@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from msgspec import Struct, field
 
 from ssyncd.disk import system
-from ssyncd.disk.faults import OWN
+from ssyncd.disk.faults import OWN, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Watches:
                 raise _Elsewhere
             yield handle
         finally:
-            os.close(handle)
+            system.close(handle)
 
     def _look(self, parent: Directory, handle: int, name: str) -> tuple[Directory, bool] | None:
         """The directory of this name and whether its watch is new; None if there is none, or none that can be watched."""
@@ -224,7 +224,7 @@ class Watches:
         try:
             return self._watch(handle), _inode(handle)
         finally:
-            os.close(handle)
+            system.close(handle)
 
     def _place(self, directory: Directory, parent: Directory, name: str) -> Directory:
         self._detach(directory)
@@ -261,7 +261,7 @@ class Watches:
 
 
 def _reason(error: OSError) -> str:
-    return _REASONS.get(error.errno or 0) or os.strerror(error.errno or 0).lower()
+    return _REASONS.get(error.errno or 0) or reason_of(error)
 
 
 def _inode(handle: int) -> tuple[int, int]:

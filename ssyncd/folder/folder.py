@@ -1,7 +1,6 @@
 """One synced folder and its control thread: start, run, stop."""
 
 import logging
-import os
 import random
 import secrets
 import threading
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 from ssyncd import __version__
 from ssyncd.disk import system
 from ssyncd.disk.real import RealDisk
+from ssyncd.disk.root import is_missing
 from ssyncd.disk.watcher import DiskWatcher
 from ssyncd.errors import (
     BusyError,
@@ -112,7 +112,7 @@ class Folder:
         except BusyError:
             raise
         except RootError as error:
-            if not (self._is_missing() or self._database.agreed()):
+            if not (is_missing(self.settings.path) or self._database.agreed()):
                 raise
             self._hold(error)
 
@@ -236,7 +236,7 @@ class Folder:
         self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
 
     def _reopen(self) -> RealDisk:
-        if self._is_missing():
+        if is_missing(self.settings.path):
             if not self._approved:
                 raise RootError(f"{self.settings.path}: the folder is missing: mount it or put it back")
             _make_directory(self.settings.path)
@@ -244,9 +244,6 @@ class Folder:
 
     def _open_disk(self) -> RealDisk:
         return RealDisk(self.settings.path, known=not self._approved and self._database.agreed() > 0)
-
-    def _is_missing(self) -> bool:
-        return not os.path.isdir(self.settings.path)
 
     def _hold(self, error: RootError) -> None:
         """Until it is as it was, or the user says that it is meant to be so; where nobody's word helps, it is a failure."""

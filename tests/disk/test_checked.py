@@ -12,7 +12,7 @@ from ssyncd.disk import system
 from ssyncd.disk.base import Arrival, Disk, Doomed, Wanted
 from ssyncd.disk.memory import MemoryDisk
 from ssyncd.disk.real import RealDisk
-from ssyncd.errors import DiskError
+from ssyncd.errors import DiskError, NoSpaceError
 from tests.disk.contract_disk import MTIME, OTHER, TAG, put, there
 from tests.disk.users import RealUser, Stepped
 
@@ -509,3 +509,19 @@ def test_staged_things_that_nobody_would_resume_are_swept_away_at_the_start() ->
     names = {leftover.name for leftover in disk.leftovers()}
     assert names == {f"{TAG}.staged.9", "half.aside.1", "x.parked.0"}
     assert disk.stage("new").size() == 0
+
+
+def test_bytes_that_a_disk_cannot_keep_when_their_file_is_closed_are_forgotten(world: World) -> None:
+    def full() -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    staged = world.disk.stage(TAG)
+    staged.write(b"new")
+    world.hook(full)
+    staged._calls = world.disk._calls  # type: ignore[attr-defined]
+    with pytest.raises(NoSpaceError):
+        staged.close()
+    world.hook(None)
+    again = world.disk.stage(TAG, resume=True)
+    assert again.size() == 0
+    again.discard()

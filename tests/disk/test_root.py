@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ssyncd.disk.real import RealDisk
-from ssyncd.errors import BusyError, RootError, UnreadableError
+from ssyncd.disk.root import is_missing
+from ssyncd.errors import BusyError, RootError, UnreadableError, UnusableError
 
 
 def test_a_new_folder_gets_an_identity_and_keeps_it(tmp_path: Path) -> None:
@@ -215,3 +216,33 @@ def test_a_known_folder_without_its_marker_gets_nothing_of_ours(tmp_path: Path) 
     (tmp_path / ".ssyncd").unlink()
     RealDisk(tmp_path).close()
     RealDisk(tmp_path, known=True).close()
+
+
+def test_a_disk_that_has_died_can_be_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a FUSE file system whose program has ended even closing is refused, and done."""
+    before, close = len(os.listdir("/proc/self/fd")), os.close
+
+    def refused(handle: int) -> None:
+        close(handle)
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    disk = RealDisk(tmp_path)
+    monkeypatch.setattr(os, "close", refused)
+    disk.close()
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_cannot_be_looked_at_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert [is_missing(tmp_path / name) for name in ("", "no", "file", "file/below")] == [False, True, True, True]
+
+    def dead(*_: object) -> None:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", dead)
+        assert not is_missing(tmp_path)
+        patch.setattr(os, "open", dead)
+        with pytest.raises(UnusableError, match="mount it again"):
+            RealDisk(tmp_path)

@@ -7,6 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ssyncd.disk.calls import unlink_each
+
 
 class RealUser:
     """As `memory.User`, by plain system calls."""
@@ -74,13 +76,14 @@ class Stepped:
 
     def unlink_all(self, directory: int, lots: Iterable[Sequence[str]]) -> dict[str, OSError]:
         """One by one, as MemoryCalls does."""
-        failed: dict[str, OSError] = {}
-        for name in chain.from_iterable(lots):
-            try:
-                self.unlink(directory, name)
-            except OSError as error:
-                failed[name] = error
-        return failed
+        return unlink_each(self.unlink, directory, chain.from_iterable(lots))
+
+    def close_written(self, handle: int) -> None:
+        """Closed it is, whatever the hook does."""
+        try:
+            self._hook("close_written")
+        finally:
+            self._calls.close_written(handle)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._calls, name)
