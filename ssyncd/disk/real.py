@@ -36,6 +36,7 @@ class RealDisk(CheckedDisk):
     def __init__(self, root: str | Path, identity: str | None = None, known: bool = False) -> None:
         self._root = Root(os.path.abspath(root), identity, known)
         self.fresh = self._root.fresh
+        self.shared = system.is_shared(self._root.handle)
         try:
             super().__init__(RealCalls(self._root), self._root.identity)
         except BaseException:

@@ -42,6 +42,7 @@ def _function(name: str, *arguments: Any) -> Any:
 
 _renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _syncfs = _function("syncfs", ctypes.c_int)
+_fstatfs = _function("fstatfs", ctypes.c_int, ctypes.c_void_p)
 _syscall = _function("syscall", ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_OpenHow), ctypes.c_size_t)
 _hows: dict[int, Any] = {}
 
@@ -83,6 +84,30 @@ def drop_behind(handle: int, end: int) -> None:
     if _fadvise is not None:
         with suppress(OSError):
             _fadvise(handle, 0, end, os.POSIX_FADV_DONTNEED)
+
+
+_FUSE = 0x65735546
+_SHARED = {
+    0x6969,  # NFS
+    0x517B, 0xFF534D42, 0xFE534D42,  # SMB
+    0x01021997,  # 9P: folders of the host in WSL and virtual machines
+    0x786F4256, 0xBACBACBC,  # VirtualBox, VMware
+    0x00C36400, 0x5346414F, 0x6B414653, 0x73757245,  # Ceph, AFS, Coda
+    0x0BD00BD0, 0x47504653, 0x01161970, 0x7461636F,  # Lustre, GPFS, GFS2, OCFS2
+}  # fmt: skip
+"""Of linux/magic.h and statfs(2)."""
+
+
+def is_shared(handle: int) -> bool:
+    """Whether this is on a file system that others may change without a word of the kernel here: another machine, or whoever
+    writes to what a FUSE file system shows. False where the system cannot tell."""
+    # `struct statfs` begins with the type, a word.
+    found = (ctypes.c_ulong * 64)()
+    if _fstatfs is None or _fstatfs(handle, found):
+        return False
+    kind = found[0] & 0xFFFFFFFF
+    # FUSE that has a block device of its own (NTFS, exFAT) is no other's.
+    return kind in _SHARED or (kind == _FUSE and os.major(os.fstat(handle).st_dev) == 0)
 
 
 def boot() -> str:

@@ -30,6 +30,7 @@ from ssyncd.errors import (
     StateNewerError,
     UnusableError,
 )
+from ssyncd.folder.board import Board
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.graves import bury
 from ssyncd.folder.history import History
@@ -84,10 +85,7 @@ class Folder:
         self.failure: SsyncdError | None = None
         self._inbox = Inbox()
         self._stopping = threading.Event()
-        # Guards _status and _ended; notified whenever one of them changes.
-        self._told = threading.Condition()
-        self._status = FolderStatus(settings.name, str(settings.path), Phase.STARTING, account.url)
-        self._ended = False
+        self._board = Board(FolderStatus(settings.name, str(settings.path), Phase.STARTING, account.url))
         self._asked: Asked | None = None
         self._approved = False
         self._thread = threading.Thread(target=self._run, name=f"folder {settings.name}")
@@ -127,24 +125,11 @@ class Folder:
             self._thread.join()
 
     def status(self) -> FolderStatus:
-        with self._told:
-            return self._status
+        return self._board.read()
 
     def wait(self, timeout: float | None, until: Callable[[FolderStatus], bool]) -> bool:
         """True as soon as `until` says so of the status, False after `timeout` seconds or when the folder has ended."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        seen: FolderStatus | None = None
-        while True:
-            with self._told:
-                while self._status is seen and not self._ended:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if (left is not None and left <= 0) or not self._told.wait(left):
-                        return False
-                seen, ended = self._status, self._ended
-            if until(seen):
-                return True
-            if ended:
-                return False
+        return self._board.wait(timeout, until)
 
     def request(self, command: str, **arguments: str) -> dict[str, Any]:
         """See `requests`. NetworkError while the folder has not reached its server yet."""
@@ -173,6 +158,7 @@ class Folder:
     # The control thread.
 
     def _run(self) -> None:
+        self._board.busy(True)
         try:
             self._live()
         except SsyncdError as error:
@@ -187,7 +173,10 @@ class Folder:
                 self._refuse(item)
             self._close_disk()
             self._database.close()
-            self._tell(replace(self._status, phase=Phase.FAILED) if self.failure else self._status, ended=True)
+            self._board.busy(False)
+            self._board.tell(
+                replace(self._board.told, phase=Phase.FAILED) if self.failure else self._board.told, ended=True
+            )
 
     def _live(self) -> None:
         extensions = self._discover()
@@ -233,7 +222,7 @@ class Folder:
             question.stop()
 
     def _not_answered(self, error: SsyncdError) -> None:
-        self._tell(replace(self._status, phase=Phase.OFFLINE, last_error=str(error)))
+        self._board.tell(replace(self._board.told, phase=Phase.OFFLINE, last_error=str(error)))
 
     def _reopen(self) -> RealDisk:
         if is_missing(self.settings.path):
@@ -248,18 +237,18 @@ class Folder:
     def _hold(self, error: RootError) -> None:
         """Until it is as it was, or the user says that it is meant to be so; where nobody's word helps, it is a failure."""
         reason = str(error)
-        if reason != self._status.last_error:
+        if reason != self._board.told.last_error:
             log.warning("%s: nothing is synced until this is answered or mended", reason)
-        status = replace(self._status, phase=Phase.FAILED, holds=(), troubles=(), last_error=reason)
+        status = replace(self._board.told, phase=Phase.FAILED, holds=(), troubles=(), last_error=reason)
         if isinstance(error, UnusableError):
-            self._tell(replace(status, troubles=(Trouble(".", reason),)))
+            self._board.tell(replace(status, troubles=(Trouble(".", reason),)))
         else:
             hold = Hold(reason, self._database.agreed(), "everywhere")
-            self._tell(replace(status, phase=Phase.HELD, holds=(hold,)))
+            self._board.tell(replace(status, phase=Phase.HELD, holds=(hold,)))
 
     def _pause(self, seconds: float | None) -> list[Any]:
         """What came in, for which there is no use now."""
-        items = self._inbox.take(seconds)
+        items = self._take(seconds)
         for item in items:
             if isinstance(item, _Stop):
                 self._stopping.set()
@@ -309,7 +298,7 @@ class Folder:
                 self.settings.ca_file,
                 watcher.catch_up,
             )
-            lookout = Lookout(watcher, engine.local, engine.agenda, edge.clock)
+            lookout = Lookout(watcher, engine.local, engine.agenda, edge.clock, disk.shared)
             self._loop(engine, lineage, lookout)
         finally:
             self._asked = None
@@ -342,7 +331,7 @@ class Folder:
         while True:
             answers: list[Callable[[], None]] = []
             try:
-                for item in self._inbox.take(wait):
+                for item in self._take(wait):
                     if isinstance(item, _Stop):
                         engine.commit()
                         return
@@ -353,7 +342,7 @@ class Folder:
                 wait = engine.work()
                 lineage.go_on()
                 wait = lookout.go_on(wait)
-                self._tell(report.make())
+                self._board.tell(report.make())
             finally:
                 # Not before the status shows what was asked for: whoever waits next would see the one of before.
                 for give in answers:
@@ -361,12 +350,12 @@ class Folder:
             if engine.failure is not None:
                 raise engine.failure
 
-    def _tell(self, status: FolderStatus, ended: bool = False) -> None:
-        with self._told:
-            if status != self._status or ended:
-                self._status = status
-                self._ended = ended
-                self._told.notify_all()
+    def _take(self, seconds: float | None) -> list[Any]:
+        self._board.busy(False)
+        try:
+            return self._inbox.take(seconds)
+        finally:
+            self._board.busy(True)
 
     def _close_disk(self) -> None:
         if self._disk is not None:

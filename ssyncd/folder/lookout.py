@@ -1,6 +1,9 @@
-"""Directories that the kernel does not watch for us (too many, or not permitted): looked at again and again until it does."""
+"""What the kernel does not tell of is looked at again and again: directories that it does not watch for us (too many, or not
+permitted), until it does, and the whole folder where other machines can change it.
+"""
 
 import logging
+import math
 
 from ssyncd.disk.base import Watcher
 from ssyncd.folder.agenda import Agenda
@@ -13,30 +16,42 @@ PERIOD = 5.0
 """Seconds between two looks, at least."""
 PACE = 10_000
 """Entries in the folder for each further second: looking costs time too."""
+SHARED_PERIOD, SHARED_PACE = 60.0, 100
+"""The same for a folder that others share: each entry that is looked at may be a question to another machine."""
 
 
 class Lookout:
-    """`go_on` after every round of the control thread. Where everything is watched it costs nothing while nothing happens."""
+    """`go_on` after every round of the control thread. Where the kernel tells of everything it costs nothing while nothing
+    happens."""
 
-    def __init__(self, watcher: Watcher, local: Local, agenda: Agenda, clock: Clock) -> None:
+    def __init__(self, watcher: Watcher, local: Local, agenda: Agenda, clock: Clock, shared: bool) -> None:
         self._watcher = watcher
         self._local = local
         self._agenda = agenda
         self._clock = clock
         self._next = 0.0
+        self._next_whole = clock.monotonic() + SHARED_PERIOD if shared else math.inf
 
     def go_on(self, wait: float | None) -> float | None:
         """Seconds until the next round is due; `wait` is when the engine wants it."""
-        now = self._clock.monotonic()
-        if now >= self._next:
-            self._next = now + max(PERIOD, len(self._local.record.local) / PACE)
+        now, due = self._clock.monotonic(), math.inf if wait is None else wait
+        if now >= self._next_whole:
+            self._next_whole = now + max(SHARED_PERIOD, self._entries / SHARED_PACE)
+            self._agenda.look_below("", "others may have changed it")
+            due = 0.0
+        if now < self._next:
+            # In this round a new directory may have come that is not watched.
+            due = min(due, self._next - now)
+        else:
+            self._next = now + max(PERIOD, self._entries / PACE)
             self._look()
-            if not self._local.unwatched:
-                return wait
-            return 0.0
-        # In this round a new directory may have come that is not watched.
-        left = self._next - now
-        return left if wait is None else min(wait, left)
+            due = 0.0 if self._local.unwatched else due
+        due = min(due, self._next_whole - now)
+        return None if due == math.inf else due
+
+    @property
+    def _entries(self) -> int:
+        return len(self._local.record.local)
 
     def _look(self) -> None:
         unwatched = self._watcher.unwatched()

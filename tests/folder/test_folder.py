@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from ssyncd.disk import system
+from ssyncd.disk.base import Stat
 from ssyncd.disk.inotify import BELOW, Inotify
+from ssyncd.disk.real import RealCalls
+from ssyncd.disk.watcher import DiskWatcher
 from ssyncd.errors import NetworkError, StateError, UnusableError
-from ssyncd.folder import Folder, FolderSettings
+from ssyncd.folder import Folder, FolderSettings, board, lookout
 from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
 from ssyncd.status import Phase
@@ -94,6 +98,42 @@ def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machi
         assert folder.request("catch_up") == {"caught_up": True}
         assert folder.wait(DEADLINE, lambda status: status.in_sync)
         assert folder.status().entries == number + 1
+
+
+def test_a_disk_that_does_not_answer_is_not_in_sync(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    folder, look, answers = one.start(), RealCalls.look, threading.Event()
+
+    def wait(calls: RealCalls, directory: int, name: str) -> Stat:
+        assert answers.wait(DEADLINE)
+        return look(calls, directory, name)
+
+    monkeypatch.setattr(board, "SLOW", 0.1)
+    monkeypatch.setattr(RealCalls, "look", wait)
+    (one.path / "new").write_text("new")
+    until(lambda: any("may not answer" in trouble.reason for trouble in folder.status().troubles), folder.status)
+    assert not folder.status().in_sync
+    answers.set()
+    until(lambda: folder.status().in_sync and not folder.status().troubles, folder.status)
+
+
+def test_what_another_machine_does_in_a_shared_folder_is_found_though_nobody_tells(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machines
+    start = DiskWatcher.start
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskWatcher, "start", lambda watcher, _: start(watcher, lambda _: None))
+        patch.setattr(system, "is_shared", lambda _: True)
+        patch.setattr(lookout, "SHARED_PERIOD", 0.2)
+        (one.path / "old").write_text("old")
+        one.start()
+        two.start()
+        (one.path / "old").rename(one.path / "moved")
+        (one.path / "new").write_text("new")
+        until(lambda: two.names() == {"moved", "new"}, two.names)
 
 
 @pytest.mark.slow
