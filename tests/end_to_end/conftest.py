@@ -87,8 +87,12 @@ class Site:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that has a site also runs against a server that offers no extension."""
+    """Every test that has a site also runs against a server that offers no extension, but those of what a machine does by
+    itself."""
     if "plain" in metafunc.fixturenames:
+        if any(mark.name == "any_server" for mark in metafunc.definition.iter_markers()):
+            metafunc.parametrize("plain", [pytest.param(False, id="ssyncd")])
+            return
         marks = [] if metafunc.function.__name__ in QUICK_WHEN_PLAIN else [pytest.mark.slow]
         metafunc.parametrize("plain", [pytest.param(False, id="ssyncd"), pytest.param(True, marks=marks, id="plain")])
 

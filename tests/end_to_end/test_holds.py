@@ -95,6 +95,7 @@ def empty_of_the_user_s(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 @pytest.mark.parametrize("how", [shutil.rmtree, empty, empty_of_the_user_s])
@@ -128,6 +129,7 @@ def test_however_a_folder_was_emptied_nothing_is_deleted_elsewhere_until_it_is_b
     assert agree(one, other) == {**before, "meanwhile": b"m"}
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [empty, empty_of_the_user_s])
 def test_an_emptied_folder_that_is_approved_is_empty_everywhere(site: Site, how: Callable[[Path], None]) -> None:
@@ -164,6 +166,7 @@ def test_an_emptied_folder_deletes_nothing_elsewhere(site: Site) -> None:
     assert agree(one, other) == before
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_a_folder_that_is_moved_away_and_back_goes_on(site: Site) -> None:
     one, other = full_pair(site)
@@ -176,6 +179,7 @@ def test_a_folder_that_is_moved_away_and_back_goes_on(site: Site) -> None:
     assert back_from_elsewhere(one, other) == {**before, "meanwhile": b"m"}
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_another_folder_in_its_place_is_not_synced(site: Site) -> None:
     one, other = full_pair(site)
@@ -198,6 +202,7 @@ def test_another_folder_in_its_place_is_not_synced(site: Site) -> None:
     assert back_from_elsewhere(one, other) == before
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_a_folder_that_is_missing_at_the_start_is_held_until_it_is_back(site: Site) -> None:
     one, other = full_pair(site)
@@ -222,6 +227,7 @@ def test_a_folder_that_is_missing_at_the_start_is_held_until_it_is_back(site: Si
     assert back_from_elsewhere(one, other) == {**before, "meanwhile": b"m"}
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_approving_a_missing_folder_deletes_what_was_in_it(site: Site) -> None:
     """The user's word is the user's word: the other machine's user is asked in turn."""
@@ -264,6 +270,7 @@ def mount(site: Site) -> Iterator[Callable[[Path], Callable[[], None]]]:
         unmount(path)
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 @pytest.mark.parametrize("running", [True, False])
 def test_an_unmounted_folder_deletes_nothing_elsewhere(
@@ -328,6 +335,7 @@ def test_last_month_s_backup_deletes_and_replaces_nothing_elsewhere(site: Site, 
     assert "put back from a backup" in one.running.text()
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_a_folder_that_was_copied_to_another_disk_just_goes_on(site: Site) -> None:
     one, other = full_pair(site)

@@ -136,6 +136,8 @@ def test_the_standard_library_arrives_as_it_is(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["random", "compressible"])
 def test_a_gigabyte_arrives_with_bounded_memory(site: Site, kind: str) -> None:
+    if site.plain and kind == "compressible":
+        pytest.skip("what can be compressed takes less memory at a plain server than what cannot")
     # The bounds are the same. A plain server is half as fast, and what can be compressed is not in memory for longer.
     size = 256 if site.plain else 1024 if kind == "random" else 512
     if shutil.disk_usage(site.directory).free < 6 << 30:

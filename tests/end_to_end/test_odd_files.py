@@ -11,6 +11,7 @@ from tests.end_to_end.machine import agree, start, until
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None:
     one, other = site.pair()
@@ -45,6 +46,7 @@ def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None
     assert not one.status().troubles
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_what_is_written_by_one_name_of_a_file_is_sent_for_all(site: Site) -> None:
     one, other = site.pair()
@@ -77,6 +79,7 @@ def test_what_is_too_deep_is_named_and_heals_when_it_is_moved_up(site: Site) -> 
     assert not one.status().troubles
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_links_are_never_followed(site: Site) -> None:
     one, other = site.pair()
@@ -96,6 +99,7 @@ def test_links_are_never_followed(site: Site) -> None:
     assert sorted(path.name for path in outside.iterdir()) == ["victim"]
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_ignored_files_stay_where_they_are(site: Site) -> None:
     one, other = site.pair()
@@ -127,6 +131,7 @@ def test_ignored_files_stay_where_they_are(site: Site) -> None:
     assert other.holds("deep/build/out", "3")
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_a_file_that_is_being_written_arrives_whole_when_it_is_closed(site: Site) -> None:
     one, other = site.pair()
@@ -160,6 +165,7 @@ def test_a_file_that_grows_without_end_arrives_again_and_again(site: Site) -> No
     assert not any("conflict" in path for path in shown)
 
 
+@pytest.mark.any_server
 @pytest.mark.slow
 def test_an_overflow_of_the_kernels_queue_is_noticed(site: Site) -> None:
     if os.getuid() != 0 or not os.access(QUEUE, os.W_OK):

@@ -30,7 +30,7 @@ from tests.end_to_end.powercut import Disk, Kind, Rest, read_calls
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 SEED = os.environ.get("SSYNCD_SEED") or str(random.SystemRandom().randrange(1 << 30))
-CUTS = int(os.environ.get("SSYNCD_POWER_CUTS", "12"))
+CUTS = int(os.environ.get("SSYNCD_POWER_CUTS", "8"))
 ROUNDS = 50
 """Of changes and chunks; one change of them all is large, so that the log is moved into the database once or twice."""
 

@@ -65,7 +65,7 @@ def test_three_users_at_once(site: Site) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_many_rounds_of_three_users_and_a_fresh_machine(site: Site, seed: int) -> None:
     machines = [site.machine(name, settings="hold_least = 1000000\n") for name in ("alpha", "beta", "gamma")]
-    random_rounds(site, machines, 4 if site.plain else 8, os.environ.get("SSYNCD_SEED", str(seed)))
+    random_rounds(site, machines, 4, os.environ.get("SSYNCD_SEED", str(seed)))
     fresh = site.machine("delta")
     fresh.start(wait=False)
     agree(*machines, fresh, timeout=PATIENCE)

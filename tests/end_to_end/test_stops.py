@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Site
 from tests.end_to_end.machine import Machine, agree, start, until
 from tests.end_to_end.users import hashes
 
-TRIES = int(os.environ.get("SSYNCD_STOPS", "200"))
+TRIES = int(os.environ.get("SSYNCD_STOPS", "120"))
 SEED = os.environ.get("SSYNCD_SEED", "stops")
 FILES = 12
 """So many files are worked on in turn: as many tries go by between two looks at everything."""
