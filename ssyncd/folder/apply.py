@@ -86,15 +86,16 @@ class Applier:
         """Whoever wants the place of what has to wait waits with it: in a ring it would be moved aside, and back, each time."""
         if len(ready) == len(steps):
             return ready
+        able = set(map(step_key, ready))
         wanting = {(step.parent, step.name): step.key for step in ready if isinstance(step, Move)}
-        held = list({step.key for step in steps if isinstance(step, Move | Remove)} - set(map(step_key, ready)))
-        for key in held:  # grows
+        late = [step.key for step in steps if isinstance(step, Move | Remove) and step.key not in able]
+        for key in late:  # grows
             entry = self.record.local.get(key)
             if entry is not None and (mover := wanting.pop(entry.place, None)) is not None:
-                held.append(mover)
+                late.append(mover)
                 self.local.let_age(mover)
-        waits = set(held)
-        return [step for step in ready if not (isinstance(step, Move | Park) and step.key in waits)]
+        waiting = set(late)
+        return [step for step in ready if not (isinstance(step, Move | Park) and step.key in waiting)]
 
     def _supplied(self, step: Step) -> bool:
         """Whether nothing but the disk is needed for this step."""
