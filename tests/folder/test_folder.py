@@ -115,8 +115,9 @@ def test_a_disk_that_does_not_answer_is_not_in_sync(
     (one.path / "new").write_text("new")
     until(lambda: any("may not answer" in trouble.reason for trouble in folder.status().troubles), folder.status)
     assert not folder.status().in_sync
+    assert not folder.wait(0.0, lambda status: status.in_sync)
     answers.set()
-    until(lambda: folder.status().in_sync and not folder.status().troubles, folder.status)
+    assert folder.wait(DEADLINE, lambda status: status.in_sync and not status.troubles)
 
 
 def test_what_another_machine_does_in_a_shared_folder_is_found_though_nobody_tells(
