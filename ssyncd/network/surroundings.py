@@ -1,9 +1,13 @@
 """The network around this machine: news of its addresses and routes, and from where the way to a server starts now.
 
-There are such news when a lid is opened, a cable pulled, another wireless network joined or a tunnel built: rtnetlink(7).
+There are such news when a cable is pulled, another wireless network joined or a tunnel built: rtnetlink(7). When the machine has
+slept, or was halted with the virtual one it is, the network may have forgotten us, though nothing has changed here but the clock.
 """
 
+import ctypes
 import errno
+import os
+import select
 import selectors
 import socket
 import time
@@ -12,20 +16,41 @@ from contextlib import suppress
 
 # RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE of linux/rtnetlink.h.
 _GROUPS = 0x10 | 0x40 | 0x100 | 0x400
+# TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET.
+_ABSOLUTE, _CANCEL_ON_SET = 1, 2
 
 
 class News:
-    """Readable, in the sense of select(2), when the network has changed; never where the system does not tell."""
+    """Readable, in the sense of select(2), when the network has changed or the clock was set, as it is after a sleep; never where
+    the system does not tell."""
 
     def __init__(self) -> None:
         # The second end is kept, for without it the first would be readable.
         self._ends = _subscribed()
+        self._timer = _timer()
+        self._either: select.epoll | None = None
+        if self._timer is not None:
+            self._either = select.epoll()
+            for one in (self._ends[0].fileno(), self._timer):
+                self._either.register(one, select.EPOLLIN)
 
     def fileno(self) -> int:
-        return self._ends[0].fileno()
+        return (self._either or self._ends[0]).fileno()
 
     def take(self) -> bool:
         """Whether there were any since the last call."""
+        return self._clock_was_set() | self._was_told()
+
+    def _clock_was_set(self) -> bool:
+        if self._timer is None:
+            return False
+        try:
+            os.read(self._timer, 8)
+        except OSError as error:
+            return error.errno == errno.ECANCELED
+        return True
+
+    def _was_told(self) -> bool:
         taken = False
         while True:
             try:
@@ -39,6 +64,9 @@ class News:
     def close(self) -> None:
         for end in self._ends:
             end.close()
+        if self._either is not None and self._timer is not None:
+            self._either.close()
+            os.close(self._timer)
 
 
 class Lull:
@@ -98,3 +126,25 @@ def _subscribed() -> tuple[socket.socket, ...]:
         ends[0].bind((0, _GROUPS))
     ends[0].setblocking(False)
     return ends
+
+
+class _Times(ctypes.Structure):
+    """`struct itimerspec`, its members one after another."""
+
+    _fields_ = (("period", ctypes.c_long * 2), ("end", ctypes.c_long * 2))
+
+
+def _timer() -> int | None:
+    """A timer that ends in ages, and cannot be read before; but the kernel cancels it when the clock is set (timerfd_create(2)),
+    and a sleep that ends counts as that."""
+    create, arm = (getattr(ctypes.CDLL(None), f"timerfd_{name}", None) for name in ("create", "settime"))
+    if create is None or arm is None:
+        return None
+    timer: int = create(time.CLOCK_REALTIME, os.O_NONBLOCK | os.O_CLOEXEC)
+    if timer < 0:
+        return None
+    ages = _Times((0, 0), ((1 << 8 * ctypes.sizeof(ctypes.c_long) - 1) - 1, 0))
+    if arm(timer, _ABSOLUTE | _CANCEL_ON_SET, ctypes.byref(ages), None):
+        os.close(timer)
+        return None
+    return timer

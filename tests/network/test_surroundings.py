@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import socket
 import subprocess
@@ -86,6 +88,33 @@ def test_a_lull_ends_soon_when_the_network_changes_meanwhile(told):
         result = waiting(lull, 1000.0, 0.01, threading.Event())
         told.tell()
         assert result.result(DEADLINE) is True
+
+
+def test_a_clock_that_was_set_is_news_as_the_end_of_a_sleep_sets_it(told, monkeypatch):
+    end, other = os.pipe()
+    os.set_blocking(end, False)
+    monkeypatch.setattr(surroundings, "_timer", lambda: end)
+    with closing(Lull()) as lull:
+        result = waiting(lull, 1000.0, 0.01, threading.Event())
+        os.write(other, b"12345678")
+        assert result.result(DEADLINE) is True
+        assert lull.news.take() is False
+        told.tell()
+        assert lull.news.take() is True
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", cancelled)
+            assert lull.news.take() is True
+    os.close(other)
+
+
+def cancelled(*_):
+    raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+
+
+def test_where_nobody_sets_the_clock_nothing_is_heard_of_it():
+    with closing(Lull()) as lull:
+        assert lull.news._timer is not None
+        assert lull.news._clock_was_set() is False
 
 
 def test_a_lull_is_not_made_longer_by_news(told):
