@@ -17,6 +17,7 @@ import websocket
 from msgspec import Struct
 
 from ssyncd.errors import NetworkError
+from ssyncd.network.proxy import proxy_for
 from ssyncd.network.reach import Reach, port_of
 
 # Of an answer to the handshake; a web page may be longer, nobody reads it.
@@ -58,7 +59,8 @@ class Dial:
         self._parts = _parse(url)
         self._headers = list(headers)
         self._trust = trust
-        self._reach = Reach(self._parts.hostname or "", port_of(self._parts), timeout)
+        port = port_of(self._parts)
+        self._reach = Reach(self._parts.hostname or "", port, timeout, proxy_for(self._parts, port))
         self.took = 0.0
         """Seconds from the handshake's question to its answer."""
         # Guards the two below.

@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
 
 from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, SsyncdError, UsageError
+from ssyncd.network.proxy import proxy_for
 from ssyncd.network.reach import Reach, port_of
 
 CONNECT_TIMEOUT = 10.0
@@ -148,7 +149,8 @@ class HttpServer:
 
     def _connect(self) -> socket.socket:
         parts = urlsplit(self.url)
-        reach = Reach(parts.hostname or "", port_of(parts), CONNECT_TIMEOUT)
+        host, port = parts.hostname or "", port_of(parts)
+        reach = Reach(host, port, CONNECT_TIMEOUT, proxy_for(parts, port))
         with self._lock:
             self._reaches.add(reach)
             if self._closed:

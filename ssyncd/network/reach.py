@@ -1,4 +1,4 @@
-"""Reaching a server by its name: looking it up, and connecting to the first of its addresses that answers.
+"""Reaching a server by its name: looking it up, and connecting to the first of its addresses that answers; or to a proxy.
 
 Addresses are tried beside each other, as RFC 8305 (Happy Eyeballs) has it: where one kind of them leads nowhere, connecting takes
 a moment longer and not for ever.
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from ssyncd.errors import NetworkError
+from ssyncd.network.proxy import Proxy
 
 STAGGER = 0.25
 """Seconds for an address to answer before the next is tried beside it (RFC 8305, section 5)."""
@@ -29,12 +30,16 @@ Address = tuple[Any, ...]
 
 
 class Reach:
-    """One try to open a TCP connection, within `timeout` seconds. `run` in one thread, `cancel` from any other."""
+    """One try to open a TCP connection, within `timeout` seconds, through a `proxy` if there is one.
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
+    `run` in one thread, `cancel` from any other.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float, proxy: Proxy | None = None) -> None:
         self.where = f"{host}:{port}"
-        self._host = host
-        self._port = port
+        self._proxy = proxy
+        self._request = b"" if proxy is None else proxy.request(host, port)
+        self._host, self._port = (host, port) if proxy is None else (proxy.host, proxy.port)
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._found: SimpleQueue[list[Address] | OSError | None] = SimpleQueue()
@@ -52,6 +57,8 @@ class Reach:
             try:
                 self._check_cancelled()
                 opened = self._connect(_alternating(self._addresses()), wake)
+                if self._proxy is not None:
+                    self._pass(self._proxy, opened, wake)
             finally:
                 with self._lock:
                     self._waker = None
@@ -75,13 +82,14 @@ class Reach:
 
     def why(self, error: OSError) -> str:
         """In a sentence."""
+        where = self.where if self._proxy is None else f"the proxy {self._host}:{self._port}"
         if isinstance(error, TimeoutError):
             return f"{self.where} did not answer in {self._timeout:g} seconds"
         if isinstance(error, ConnectionRefusedError):
-            return f"nothing listens at {self.where}"
+            return f"nothing listens at {where}"
         if isinstance(error, socket.gaierror):
-            return f"the name of the server is not known ({self.where}): {error.strerror}"
-        return f"no connection to {self.where}: {error.strerror or error}"
+            return f"the name of {'the server' if self._proxy is None else 'the proxy'} is not known ({where}): {error.strerror}"
+        return f"no connection to {where}: {error.strerror or error}"
 
     def _addresses(self) -> list[Address]:
         if _is_address(self._host):
@@ -110,7 +118,7 @@ class Reach:
                 except OSError as error:
                     failure = error
                     continue
-                for opened in self._answered(trying, wake, STAGGER if waiting else math.inf):
+                for opened in self._ready(trying, selectors.EVENT_WRITE, wake, STAGGER if waiting else math.inf):
                     trying.remove(opened)
                     code = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code == 0:
@@ -122,14 +130,31 @@ class Reach:
             for opened in trying:
                 opened.close()
 
-    def _answered(self, trying: Iterable[socket.socket], wake: socket.socket, most: float) -> list[socket.socket]:
+    def _ready(
+        self, sockets: Iterable[socket.socket], event: int, wake: socket.socket, most: float
+    ) -> list[socket.socket]:
         with selectors.DefaultSelector() as selector:
             selector.register(wake, selectors.EVENT_READ)
-            for opened in trying:
-                selector.register(opened, selectors.EVENT_WRITE, opened)
+            for one in sockets:
+                selector.register(one, event, one)
             events = selector.select(min(self.left(), most))
         self._check_cancelled()
         return [key.data for key, _ in events if key.data is not None]
+
+    def _pass(self, proxy: Proxy, opened: socket.socket, wake: socket.socket) -> None:
+        """Have the proxy connect it with the server."""
+
+        def read() -> bytes:
+            while not self._ready((opened,), selectors.EVENT_READ, wake, math.inf):
+                pass
+            return opened.recv(1)
+
+        try:
+            opened.sendall(self._request)
+            proxy.check(read)
+        except BaseException:
+            opened.close()
+            raise
 
     def _check_cancelled(self) -> None:
         if self._cancelled:

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from ssyncd.disk import system
 from ssyncd.disk.base import Stat
@@ -22,6 +24,7 @@ from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
 from ssyncd.status import Phase
 from tests.end_to_end.machine import until
+from tests.network.proxies import NAMES, proxy
 from tests.network.servers import real_server
 from tests.network.wires import RawServer, silence
 
@@ -135,6 +138,27 @@ def test_what_another_machine_does_in_a_shared_folder_is_found_though_nobody_tel
         (one.path / "old").rename(one.path / "moved")
         (one.path / "new").write_text("new")
         until(lambda: two.names() == {"moved", "new"}, two.names)
+
+
+def test_all_goes_through_the_proxy_that_the_environment_names(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy(urlsplit(account.url).port) as between:
+        for name in NAMES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{between.port}")
+        one = Machine(tmp_path / "one", replace(account, url="http://server.example"))
+        other = Machine(tmp_path / "other", account)
+        try:
+            (one.path / "large").write_bytes(os.urandom(1_000_000))
+            one.start()
+            other.start()
+            assert other.names() == {"large"}
+        finally:
+            one.stop()
+            other.stop()
+    assert len(between.asked) > 1
+    assert {question.split()[1] for question in between.asked} == {"server.example:80"}
 
 
 @pytest.mark.slow
