@@ -12,6 +12,10 @@ from tests.caches import keep_bytecode
 
 keep_bytecode()
 
+# Whatever the servers of the tests are called, they are on this machine.
+for variable in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[variable]
+
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("ssyncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ssyncd")

@@ -24,7 +24,7 @@ from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
 from ssyncd.status import Phase
 from tests.end_to_end.machine import until
-from tests.network.proxies import NAMES, proxy
+from tests.network.proxies import proxy
 from tests.network.servers import real_server
 from tests.network.wires import RawServer, silence
 
@@ -144,8 +144,6 @@ def test_all_goes_through_the_proxy_that_the_environment_names(
     account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with proxy(urlsplit(account.url).port) as between:
-        for name in NAMES:
-            monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{between.port}")
         one = Machine(tmp_path / "one", replace(account, url="http://server.example"))
         other = Machine(tmp_path / "other", account)

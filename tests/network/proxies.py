@@ -6,8 +6,6 @@ from contextlib import contextmanager, suppress
 
 from tests.network.wires import DEADLINE
 
-NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
 
 class HttpProxy:
     """Leads to `port` of this machine, whatever it is asked for; or answers with `refusal`, b"" for never."""

@@ -12,21 +12,14 @@ from ssyncd.network.base import Opened, Received
 from ssyncd.network.http import HttpServer
 from ssyncd.network.proxy import Proxy, proxy_for
 from ssyncd.network.reach import Reach
-from tests.network.proxies import NAMES, proxy
+from tests.network.proxies import proxy
 from tests.network.servers import Reply, fake_server
 from tests.network.wires import DEADLINE, EchoServer, connected, wait_for
 
 
-@pytest.fixture
-def environment(monkeypatch):
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-def test_a_request_goes_through_the_proxy(environment):
+def test_a_request_goes_through_the_proxy(monkeypatch):
     with fake_server(lambda _: Reply(200, b"{}")) as fake, proxy(urlsplit(fake.url).port) as between:
-        environment.setenv("http_proxy", f"http://an%6ea:s%40cret@127.0.0.1:{between.port}")
+        monkeypatch.setenv("http_proxy", f"http://an%6ea:s%40cret@127.0.0.1:{between.port}")
         with closing(HttpServer("http://server.example:8730")) as server:
             assert server.ask("GET", "/").data == b"{}"
     [question] = between.asked
@@ -34,12 +27,12 @@ def test_a_request_goes_through_the_proxy(environment):
     assert "Proxy-Authorization: Basic YW5uYTpzQGNyZXQ=\r\n" in question
 
 
-def test_a_websocket_does_too(environment):
+def test_a_websocket_does_too(monkeypatch):
     server = EchoServer()
     happenings = []
     try:
         with proxy(server.port) as between:
-            environment.setenv("ALL_PROXY", f"127.0.0.1:{between.port}")
+            monkeypatch.setenv("ALL_PROXY", f"127.0.0.1:{between.port}")
             with connected("ws://server.example/ws", happenings) as connection:
                 wait_for(lambda: happenings)
                 connection.send(["echo:hello"])
@@ -68,15 +61,15 @@ def test_a_websocket_does_too(environment):
         ("http://localhost", {"all_proxy": "http://p:1"}, None),
     ],
 )
-def test_the_environment_says_which(environment, url, variables, expected):
+def test_the_environment_says_which(monkeypatch, url, variables, expected):
     for name, value in variables.items():
-        environment.setenv(name, value)
+        monkeypatch.setenv(name, value)
     assert proxy_for(urlsplit(url), urlsplit(url).port or 80) == expected
 
 
 @pytest.mark.parametrize("value", ["socks5://p:1", "https://p:1", "http://", "http://p:x", "://", "http://[p"])
-def test_one_of_no_use_is_told_without_its_password(environment, value):
-    environment.setenv("https_proxy", value.replace("p", "name:secret@p", 1))
+def test_one_of_no_use_is_told_without_its_password(monkeypatch, value):
+    monkeypatch.setenv("https_proxy", value.replace("p", "name:secret@p", 1))
     with pytest.raises(NetworkError, match="not of the form http") as told:
         proxy_for(urlsplit("https://server.example"), 443)
     assert "secret" not in str(told.value)
@@ -93,7 +86,7 @@ def test_one_of_no_use_is_told_without_its_password(environment, value):
         (b"x" * 100_000, "does not answer as one"),
     ],
 )
-def test_a_proxy_that_gives_no_way_is_named(environment, refusal, told):
+def test_a_proxy_that_gives_no_way_is_named(monkeypatch, refusal, told):
     with proxy(1, refusal) as between:
         reach = Reach("server.example", 7, DEADLINE if refusal else 0.5, Proxy("127.0.0.1", between.port))
         with pytest.raises((NetworkError, TimeoutError)) as caught:
@@ -102,16 +95,16 @@ def test_a_proxy_that_gives_no_way_is_named(environment, refusal, told):
     assert told in (reach.why(error) if isinstance(error, OSError) else str(error))
 
 
-def test_a_proxy_that_is_not_there_is_named(environment):
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    environment.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     with closing(HttpServer("http://server.example")) as server, pytest.raises(NetworkError) as told:
         server.ask("GET", "/")
     assert str(told.value) == f"http://server.example: nothing listens at the proxy 127.0.0.1:{port}"
 
 
-def test_waiting_for_a_proxy_is_given_up(environment):
+def test_waiting_for_a_proxy_is_given_up(monkeypatch):
     with proxy(1, b"") as between, ThreadPoolExecutor(1) as threads:
         reach = Reach("server.example", 7, 1000.0, Proxy("127.0.0.1", between.port))
         ended = threads.submit(reach.run)
