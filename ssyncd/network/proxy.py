@@ -43,7 +43,7 @@ class Proxy(Struct, frozen=True):
         version, _, status = answer.partition(b"\r\n")[0].decode("latin-1").partition(" ")
         if status.startswith("407"):
             raise NetworkError(
-                f"the proxy {self.host}:{self.port} wants a name and a password: http://NAME:PASSWORD@HOST:PORT"
+                f"the proxy {self.host}:{self.port} wants a name and a password (http://NAME:PASSWORD@HOST:PORT)"
             )
         if not version.startswith("HTTP/") or not status.startswith("2"):
             raise NetworkError(f"the proxy {self.host}:{self.port} gives no way to the server: {status[:100]}")
