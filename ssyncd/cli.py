@@ -3,6 +3,7 @@
 Of other libraries only click and msgspec are imported before a command runs, so that `ssyncd --help` is quick.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -56,8 +57,8 @@ for part in (running, asking, signing, serving, applications, system):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command line, or that of this process; the exit code."""
+    words = _words_of_process() if arguments is None else list(arguments)
     verbose = bool({"-v", "--verbose"} & set(words))
     try:
         keep_memory()
@@ -79,6 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(
             f"internal error: {error!r}: please report it, with what `ssyncd -v` shows", Exit.FAILED, verbose
         )
+
+
+def _words_of_process() -> list[str]:
+    """The arguments, once the process can read and show every name."""
+    words = sys.argv[1:]
+    if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+        # Names are UTF-8 whatever the locale says (design section 3), and Python settles how it reads them when it starts.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-P", "-m", "ssyncd", *words])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return words
 
 
 def sentence(error: SsyncdError) -> str:

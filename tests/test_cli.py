@@ -1,4 +1,6 @@
+import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -270,3 +272,32 @@ def test_a_fault_of_ours_is_a_line_too(monkeypatch, capsys):
     assert "Traceback" not in err
     assert main(["-v", "stop"]) == Exit.FAILED
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_names_are_utf_8_whatever_the_locale_says(tmp_path):
+    """Else a machine with another locale would give every name with an umlaut another one, for all."""
+    odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    config = tmp_path / "Größen ✓.toml"
+    config.write_text("nonsense")
+    command = [sys.executable, "-m", "ssyncd", "--config", str(config), "start"]
+    done = subprocess.run(command, env={**os.environ, **odd}, capture_output=True, check=False)
+    assert done.returncode == Exit.USAGE
+    assert "Größen ✓.toml" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "iso-8859-5", "utf-8"])
+def test_what_a_terminal_has_no_letter_for_is_shown_all_the_same(encoding, monkeypatch, tmp_path):
+    written = io.BytesIO()
+    with io.TextIOWrapper(written, encoding) as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "argv", ["ssyncd", "status"])
+        with Running(FakeSettings("✓", str(tmp_path / "✓"))):
+            assert main() == Exit.OK
+        out.flush()
+        assert written.getvalue().decode(encoding).count("✓" if encoding == "utf-8" else "\\u2713") == 2
+
+
+def test_commands_to_copy_are_quoted(tmp_path, capsys):
+    with Running(FakeSettings("name", str(tmp_path / "other"))):
+        assert main(["status", "My Folder"]) == Exit.NOT_RUNNING
+    assert capsys.readouterr().err.endswith("ssyncd start 'My Folder'\n")

@@ -1,5 +1,6 @@
 """Finding the daemons of this user, and which one has a folder."""
 
+import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,7 +59,7 @@ def folders(runtime: Path, called: str | None = None) -> list[Found]:
     path = str(Path(called).expanduser().resolve())
     named = [one for one in found if one.folder.path == path] or [one for one in found if one.folder.name == called]
     if not named:
-        raise NotRunningError(f"{called}: no daemon has this folder: ssyncd start {called}")
+        raise NotRunningError(f"{called}: no daemon has this folder: ssyncd start {shlex.quote(called)}")
     return named
 
 

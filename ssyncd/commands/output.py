@@ -1,6 +1,7 @@
 """Printing: plain lines, JSON, and the status as a table."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def _details(folder: FolderStatus) -> list[str]:
 
 def _hold(folder: FolderStatus, hold: Hold) -> str:
     entries = many(hold.entries, "entry", "entries")
-    return f"held: {hold.reason} ({entries}, {hold.where}): to do it, `ssyncd approve {folder.path}`"
+    return f"held: {hold.reason} ({entries}, {hold.where}): to do it, `ssyncd approve {shlex.quote(folder.path)}`"
 
 
 def say_answer(folder: dict[str, Any]) -> None:

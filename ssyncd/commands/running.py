@@ -1,5 +1,6 @@
 """start, pull, sync: what keeps folders in sync, in the foreground."""
 
+import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -128,7 +129,7 @@ def _introduce(installation: "Installation", wanted: Sequence["Wanted"], account
         return
     port = account.url.rstrip("/").rpartition(":")[2]
     config = installation.places.config
-    name = wanted[0].name
+    name = shlex.quote(wanted[0].name)
     output.note(
         f"To bring in another machine:\n"
         f"  here   ssyncd user passwd {account.user}                  choose a password\n"
