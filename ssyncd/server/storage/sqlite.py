@@ -23,7 +23,7 @@ from ssyncd.server.storage.connections import Database
 # json_each spares a statement per key; the outer one goes through {bucket: [key, ...]}.
 _WANTED = """
     (SELECT CAST(some.key AS INTEGER) AS bucket, each.value AS value
-     FROM json_each(?1) some CROSS JOIN json_each(some.value) each) wanted"""
+     FROM json_each(?) some CROSS JOIN json_each(some.value) each) wanted"""
 # The subquery is one step in the index, however many versions there are.
 _HEADS = f"""
     SELECT c.bucket, c.key, c.version, c.live, c.position, c.data FROM {_WANTED} CROSS JOIN changes c ON c.position =
@@ -37,27 +37,28 @@ _CCIDS = f"""
 # never looked at, however many there are.
 _EACH_KEY = """
     WITH RECURSIVE keys (key) AS (
-        SELECT (SELECT key FROM changes INDEXED BY changes_by_key WHERE bucket = ?1 AND key > ?2 ORDER BY key LIMIT 1)
+        SELECT (SELECT key FROM changes INDEXED BY changes_by_key WHERE bucket = :bucket AND key > :after ORDER BY key LIMIT 1)
         UNION ALL
         SELECT (SELECT key FROM changes INDEXED BY changes_by_key
-                WHERE bucket = ?1 AND key > keys.key ORDER BY key LIMIT 1)
+                WHERE bucket = :bucket AND key > keys.key ORDER BY key LIMIT 1)
         FROM keys WHERE keys.key IS NOT NULL)"""
 _PAGE = f"""{_EACH_KEY}
     SELECT keys.key, page.version, {{data}} FROM keys CROSS JOIN changes page INDEXED BY changes_by_key
-        ON page.bucket = ?1 AND page.key = keys.key AND page.version =
+        ON page.bucket = :bucket AND page.key = keys.key AND page.version =
             (SELECT version FROM changes INDEXED BY changes_by_key
-             WHERE bucket = ?1 AND key = keys.key AND position <= ?3 ORDER BY version DESC LIMIT 1)
+             WHERE bucket = :bucket AND key = keys.key AND position <= :at ORDER BY version DESC LIMIT 1)
         {{join}}
-    WHERE keys.key IS NOT NULL AND page.live AND page.position > ?4 LIMIT ?5"""
+    WHERE keys.key IS NOT NULL AND page.live AND page.position > :since LIMIT :most"""
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
 _REMOVED = f"""{_EACH_KEY}
     SELECT keys.key, was.version, was.data FROM keys CROSS JOIN changes was ON was.position =
         (SELECT position FROM changes INDEXED BY changes_by_key
-         WHERE bucket = ?1 AND key = keys.key AND live ORDER BY version DESC LIMIT 1)
+         WHERE bucket = :bucket AND key = keys.key AND live ORDER BY version DESC LIMIT 1)
     WHERE keys.key IS NOT NULL AND was.data IS NOT NULL AND NOT
-        (SELECT live FROM changes INDEXED BY changes_by_key WHERE bucket = ?1 AND key = keys.key ORDER BY version DESC LIMIT 1)
-    LIMIT ?3"""
+        (SELECT live FROM changes INDEXED BY changes_by_key
+         WHERE bucket = :bucket AND key = keys.key ORDER BY version DESC LIMIT 1)
+    LIMIT :most"""
 _SINCE = """
     SELECT position, bucket, key, version, live, client, ccid, diff,
         CASE WHEN diff IS NULL THEN data END, at
@@ -80,7 +81,7 @@ _OPTIONS = f"""
         JOIN changes c ON c.bucket = o.id AND c.key = b.name
     WHERE b.id = ? ORDER BY c.version DESC LIMIT 1"""
 _OF_BUCKET = "SELECT position FROM changes WHERE bucket = ? LIMIT ?"
-_RENEWED = "INSERT INTO runs VALUES (?1, ?2) ON CONFLICT DO UPDATE SET nonce = ?2"
+_RENEWED = "INSERT INTO runs VALUES (?, ?) ON CONFLICT DO UPDATE SET nonce = excluded.nonce"
 
 
 class SqliteChanges:
@@ -207,12 +208,13 @@ class SqliteChanges:
 
     def page(self, bucket: int, after: str, at: int, most: int, size: int, since: int = 0) -> list[Listed]:
         with self._database.work() as connection:
-            rows = connection.execute(_OBJECTS if size else _KEYS, (bucket, after, at, since, most))
+            asked = {"bucket": bucket, "after": after, "at": at, "since": since, "most": most}
+            rows = connection.execute(_OBJECTS if size else _KEYS, asked)
             return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
 
     def removed(self, bucket: int, after: str, most: int, size: int) -> list[Listed]:
         with self._database.work() as connection:
-            rows = connection.execute(_REMOVED, (bucket, after, most))
+            rows = connection.execute(_REMOVED, {"bucket": bucket, "after": after, "most": most})
             return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
 
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:

@@ -3,6 +3,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,8 +114,9 @@ def test_accounts_from_before_there_were_applications_stay_signed_in(tmp_path: P
     [
         (sqlite._HEADS, ('{"1":["a"]}',)),
         (sqlite._CCIDS, ('{"1":["a"]}',)),
-        (sqlite._KEYS, (1, "", 9, 0, 9)),
-        (sqlite._OBJECTS, (1, "", 9, 0, 9)),
+        (sqlite._KEYS, {"bucket": 1, "after": "", "at": 9, "since": 0, "most": 9}),
+        (sqlite._OBJECTS, {"bucket": 1, "after": "", "at": 9, "since": 0, "most": 9}),
+        (sqlite._REMOVED, {"bucket": 1, "after": "", "most": 9}),
         (sqlite._SINCE, (1, 0, 9)),
         (sqlite._CURRENT, (1, "a")),
         (sqlite._OLDEST, (0, 9)),
@@ -122,7 +124,7 @@ def test_accounts_from_before_there_were_applications_stay_signed_in(tmp_path: P
     ],
 )
 def test_no_query_walks_the_table_or_a_whole_bucket_by_the_wrong_index(
-    database: Database, query: str, values: tuple[object, ...]
+    database: Database, query: str, values: Any
 ) -> None:
     with database.work() as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
