@@ -16,6 +16,13 @@ from msgspec import Struct
 
 from ssyncd.errors import DiskError
 
+WORD = (1 << 63) - 1
+"""Times of a stat are at most so far from 1970 (until 2262), inode numbers are cut to as many bits: a database takes no more."""
+
+
+def bounded(time: int) -> int:
+    return min(max(time, -WORD), WORD)
+
 
 class Stat(NamedTuple):
     """What lstat says: `kind` is "file", "dir", "link", "root" or "other"; times in nanoseconds; `exec` the owner's execute bit,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from ssyncd.disk.base import Stat
+from ssyncd.disk.base import Stat, bounded
 from ssyncd.disk.calls import Calls
 from ssyncd.disk.place import Place
 from ssyncd.disk.stage import StageNames
@@ -31,7 +31,7 @@ class Mover:
 
     def make_ready(self, place: Place, name: str, expected: Stat | None, mtime: int, exec: bool) -> None:
         """A finished file of the stage gets the time (microseconds) and the mode that it is to have at its place."""
-        self._calls.set_mtime(self._calls.stage, name, mtime * 1000)
+        self._calls.set_mtime(self._calls.stage, name, bounded(mtime * 1000))
         if not self._calls.keeps_exec:
             return
         mode = mode_for(self._calls, place, expected, exec)

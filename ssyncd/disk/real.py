@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from ssyncd.disk import system
-from ssyncd.disk.base import Stat
+from ssyncd.disk.base import WORD, Stat, bounded
 from ssyncd.disk.calls import unlink_each
 from ssyncd.disk.checked import CheckedDisk
 from ssyncd.disk.faults import OWN, disk_error, reason_of
@@ -104,7 +104,7 @@ class RealCalls:
         if kind == "dir":
             kind = self._kind_of_directory(seen, directory, name)
         exec = mode & 0o100 != 0 if self.keeps_exec else None
-        return Stat(kind, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, exec)
+        return Stat(kind, seen.st_size, bounded(seen.st_mtime_ns), bounded(seen.st_ctime_ns), seen.st_ino & WORD, exec)
 
     def _kind_of_directory(self, seen: os.stat_result, directory: int, name: str) -> str:
         # Only for directories: overlayfs shows files of its layers with another device.

@@ -30,6 +30,7 @@ from ssyncd.errors import (
     StateNewerError,
     UnusableError,
 )
+from ssyncd.folder.agenda import delay_after
 from ssyncd.folder.board import Board
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.graves import bury
@@ -179,7 +180,7 @@ class Folder:
             )
 
     def _live(self) -> None:
-        extensions = self._discover()
+        extensions, spoiled = self._discover(), 0
         while extensions is not None and not self._stopping.is_set():
             try:
                 if self._disk is None:
@@ -190,6 +191,10 @@ class Folder:
                 self._database.close()
                 _put_aside(self._state, error)
                 self._database = _open_database(self._state)
+                self._board.tell(replace(self._board.told, last_error=str(error)))
+                # Should it come to nothing again and again, then not without end all the time.
+                self._pause(delay_after(spoiled))
+                spoiled += 1
             except BusyError:
                 raise
             except RootError as error:

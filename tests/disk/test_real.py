@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -347,3 +348,21 @@ def test_only_the_spelling_that_is_there_is_found_where_names_fold(
     monkeypatch.setattr(disk._calls, "look", lambda directory, name: look(directory, name.replace("NAME", "Name")))
     assert disk.stat("dir/Name") is not None
     assert disk.stat("dir/NAME") is None
+
+
+def test_what_lstat_says_fits_into_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inode numbers of some network's disks are hashes of 64 bits, and times go further than nanoseconds in so many."""
+    disk = RealDisk(tmp_path)
+    (tmp_path / "file").touch()
+    seen = os.lstat(tmp_path / "file")
+    for inode, time in ((2**64 - 2, 2**70), (2**63 + 5, -(2**70)), (7, 5)):
+        facts = {name: getattr(seen, name) for name in ("st_mode", "st_size", "st_dev")}
+        odd = SimpleNamespace(**facts, st_ino=inode, st_mtime_ns=time, st_ctime_ns=time)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "lstat", lambda *_, odd=odd, **__: odd)
+            found = disk.stat("file")
+        assert found is not None
+        assert 0 <= found.inode < 2**63
+        assert found.inode % 2**63 == inode % 2**63
+        assert abs(found.mtime) == abs(found.ctime) == min(abs(time), 2**63 - 1)
+    disk.close()

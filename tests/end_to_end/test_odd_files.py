@@ -217,3 +217,25 @@ def test_names_of_every_kind_arrive_unchanged(site: Site) -> None:
     start(one, other)
     shown = agree(one, other)
     assert shown == {name: name.encode() for name in names}
+
+
+@pytest.mark.slow
+def test_times_of_every_kind_do_no_harm(site: Site) -> None:
+    """Of cameras without a battery, of archives; nanoseconds since 1970 have more than 64 bits from 2262 on."""
+    one, other = site.pair()
+    years = (1901, 1969, 1970, 2038, 2106, 2261, 2263, 2400, 2900)
+    for year in years:
+        one.write(f"{year}", "old")
+        seconds = int((year - 1970) * 365.2425 * 86400)
+        os.utime(one.path(f"{year}"), (seconds, seconds))
+    start(one, other)
+    agree(one, other)
+    for year in years[::2]:
+        other.write(f"{year}", "new")
+    agree(one, other)
+    one.stop()
+    one.start()
+    assert agree(one, other).keys() == {str(year) for year in years}
+    assert one.holds("2900", "new")
+    assert one.holds("2400", "old")
+    assert "damaged" not in one.report() + other.report()

@@ -18,8 +18,10 @@ from ssyncd.disk.base import Stat
 from ssyncd.disk.inotify import BELOW, Inotify
 from ssyncd.disk.real import RealCalls
 from ssyncd.disk.watcher import DiskWatcher
-from ssyncd.errors import NetworkError, StateError, UnusableError
+from ssyncd.errors import NetworkError, StateCorruptError, StateError, UnusableError
 from ssyncd.folder import Folder, FolderSettings, board, lookout
+from ssyncd.folder import folder as folder_module
+from ssyncd.folder.engine import Engine
 from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
 from ssyncd.status import Phase
@@ -157,6 +159,28 @@ def test_all_goes_through_the_proxy_that_the_environment_names(
             other.stop()
     assert len(between.asked) > 1
     assert {question.split()[1] for question in between.asked} == {"server.example:80"}
+
+
+def test_what_is_spoiled_again_and_again_is_not_made_anew_without_a_pause(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, begin = list[int](), Engine.begin
+
+    def spoiled(engine: Engine) -> None:
+        if len(waits) < 4:
+            raise StateCorruptError("spoiled")
+        begin(engine)
+
+    def delay(failures: int) -> float:
+        waits.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(folder_module, "delay_after", delay)
+    monkeypatch.setattr(Engine, "begin", spoiled)
+    one, _ = machines
+    (one.path / "file").write_text("x")
+    assert one.start().status().entries == 1
+    assert waits == [0, 1, 2, 3]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from blake3 import blake3
 
 from ssyncd.content.compression import seal
 from ssyncd.errors import NetworkError, RefusedError
@@ -520,6 +521,8 @@ HOSTILE: list[tuple[str, Any]] = [
     (KEYS[24], {"parent": "", "name": "empty link", "kind": "link", "target": ""}),
     ("../../etc", file("a key that is a path")),
     (KEYS[25], {"x": [[[[[[[]]]]]]]}),
+    (KEYS[26], file("far future", hash=blake3(b"\0\0").hexdigest(), size=2, mtime=1 << 62)),
+    (KEYS[27], file("deep past", hash=blake3(b"\0\0").hexdigest(), size=2, mtime=-1 << 62)),
 ]
 
 
@@ -544,6 +547,7 @@ def test_a_hostile_fellow_machine_reaches_nothing_outside_and_stops_nothing(worl
         tree = machine.user.tree()
         assert tree["good"] == b"good"
         assert tree["d/old"] == b"old"
+        assert tree["far future"] == tree["deep past"] == b"\0\0"
         assert not {"..", ".", "", "passwd", "lying size", "lying hash", "a bomb"} & tree.keys()
         assert not any(".." in path.split("/") or path.startswith("/") for path in tree)
         assert machine.user.read(".ssyncd/folder").decode() == machine.disk.identity
