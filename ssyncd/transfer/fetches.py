@@ -59,17 +59,25 @@ class _File:
         return plain if chunk_id(plain) == row.id else None
 
     def write(self, plain: bytes, offset: int) -> None:
-        if self.error is None and self.staged is not None:
+        if self.error is None and self.staged is not None and not self._is_hole(plain, offset):
             try:
                 self.staged.write_at(plain, offset)
             except DiskError as error:
                 self.error = error
 
+    def _is_hole(self, plain: bytes, offset: int) -> bool:
+        """Whether zeros need not be written, for nothing was there and more comes behind: a sparse file stays one."""
+        return (
+            self.resumed <= offset < self.job.content.size - len(plain)
+            and plain[:1] == b"\0"
+            and plain == bytes(len(plain))
+        )
+
     def hash(self, offset: int, size: int, plain: bytes | None) -> None:
-        """The next bytes; if they are not at hand, as they lie in the staged file."""
+        """The next bytes; if they are not at hand, as they lie in the staged file, where a hole may be at its end so far."""
         if self.error is None and self.staged is not None:
             try:
-                self.whole.update(self.staged.read_at(size, offset) if plain is None else plain)
+                self.whole.update(self.staged.read_at(size, offset).ljust(size, b"\0") if plain is None else plain)
             except DiskError as error:
                 self.error = error
 

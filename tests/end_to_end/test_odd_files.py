@@ -239,3 +239,17 @@ def test_times_of_every_kind_do_no_harm(site: Site) -> None:
     assert one.holds("2900", "new")
     assert one.holds("2400", "old")
     assert "damaged" not in one.report() + other.report()
+
+
+@pytest.mark.any_server
+@pytest.mark.slow
+def test_a_sparse_file_takes_no_more_room_elsewhere(site: Site) -> None:
+    one, other = site.pair()
+    with one.path("disk.img").open("wb") as out:
+        for place in (0, 100, 199):
+            out.seek(place << 20)
+            out.write(os.urandom(1 << 20))
+    start(one, other)
+    agree(one, other)
+    here, there = (machine.path("disk.img").stat().st_blocks for machine in (one, other))
+    assert there < 2 * here + 40_000, "at most two chunks more for each of three pieces"

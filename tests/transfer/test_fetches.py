@@ -45,6 +45,29 @@ def test_a_chunk_that_stands_in_many_places_is_fetched_once():
     assert desk.transfers.progress().down == 50_000
 
 
+@pytest.mark.parametrize("left", [b"", b"left over" * 150_000])
+def test_zeros_are_not_written_where_nothing_was(left):
+    """A sparse file takes no more room here than where it was made."""
+    desk = Desk()
+    data = noise(200_000) + bytes(MIB) + noise(200_000, 2) + bytes(3 * MIB)
+    job = desk.share("a", data)
+    with desk.disk.stage(job.key) as before:
+        before.write(left)
+    written, write_at = [], desk.disk.memory.write_at
+
+    def write(handle, some, at):
+        written.append(len(some))
+        write_at(handle, some, at)
+
+    desk.disk.memory.write_at = write
+    (done,) = desk.work(job)
+    assert desk.bytes_of(done.staged) == data
+    if left:
+        assert sum(written) >= 200_000 + MIB, "what was left over is written over"
+    else:
+        assert sum(written) < 2 * MIB
+
+
 def test_many_files_are_asked_for_together():
     desk = Desk()
     jobs = [desk.share(f"f{n}", noise(50_000, n), KEYS[n]) for n in range(20)]
