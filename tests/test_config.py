@@ -3,7 +3,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssyncd import config
@@ -146,6 +146,7 @@ json_like = st.recursive(
 
 
 @pytest.mark.slow
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["device", "workers", "server", "folder", "embedded", "hold_share"]), json_like))
 def test_no_value_gives_anything_but_settings_or_a_config_error(table):
     with contextlib.suppress(ConfigError):

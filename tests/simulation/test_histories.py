@@ -11,7 +11,7 @@ from tests.simulation.oracles import Superfluous
 from tests.simulation.shrink import shrink
 
 FIXED = range(150)
-MANY = 300
+MANY = 200
 COPIES = 1
 """Of these histories, so many may end with a copy too many: once there was one in some thousand, of late none in many more."""
 
