@@ -157,7 +157,8 @@ class Disk(Protocol):
     def names(self, path: str) -> int:
         """How many names the file at a path has (hard links), here and elsewhere; 0 if nothing is there."""
 
-    def read_link(self, path: str) -> str: ...
+    def read_link(self, path: str) -> str:
+        """DiskError also for a text that is not UTF-8."""
 
     def open(self, path: str) -> Reader:
         """A regular file for reading, not through a link; never blocks on a FIFO (UnreadableError)."""

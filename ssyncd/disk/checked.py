@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from ssyncd.disk.base import Arrival, Doomed, Leftover, Reader, Staged, Stat, Wanted
 from ssyncd.disk.calls import Calls
-from ssyncd.disk.faults import OWN, check_names, disk_error, refuse_special
+from ssyncd.disk.faults import OWN, check_names, check_utf8, disk_error, refuse_special
 from ssyncd.disk.files import OpenFile, StagedFile
 from ssyncd.disk.moving import Mover, mode_for
 from ssyncd.disk.place import Place
@@ -94,7 +94,9 @@ class CheckedDisk:
             found = place.look()
             if found is not None and found.kind != "link":
                 raise ChangedError(path, "it is no link any more")
-            return self._calls.read_link(place.parent, place.name)
+            target = self._calls.read_link(place.parent, place.name)
+        check_utf8(path, target)
+        return target
 
     def open(self, path: str) -> Reader:
         with Place(self._calls, path) as place:

@@ -58,6 +58,14 @@ def check_names(path: str) -> None:
         raise DiskError(path.replace("\0", "\\0"), "not a path of this folder")
 
 
+def check_utf8(path: str, text: str) -> None:
+    """DiskError if the text of a link holds bytes that nobody can be told of."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DiskError(path, "what the link says is not UTF-8") from error
+
+
 def is_own(path: str) -> bool:
     """Whether a path is our own directory, or in it."""
     return path == OWN or path.startswith(f"{OWN}/")

@@ -102,8 +102,7 @@ class Look:
         # Directories found where the tree has them.
         self._standing: set[str] = set()
         # What is new, as (parent key, name, stat).
-        self._directories: list[tuple[str, str, Stat]] = []
-        self._others: list[tuple[str, str, Stat]] = []
+        self._directories, self._others = list[tuple[str, str, Stat]](), list[tuple[str, str, Stat]]()
 
     def end(self) -> Seen:
         self._place_directories()
@@ -250,14 +249,15 @@ class Look:
         assert entry is not None
         if old == stat and key not in self._scanner.young:
             return
+        if entry.kind is Kind.LINK:
+            entry = entry._replace(target=self._target(key, path, stat))
+            if not entry.target:
+                return  # with the stat of what we know, so that nothing takes the place of what we do not
         self._stats[key] = stat
         if entry.kind is Kind.DIR:
             self._scanner.looked_into(key, stat)
-        elif entry.kind is Kind.LINK:
-            entry = entry._replace(target=self._target(key, path, stat) or entry.target)
-        else:
-            # Whatever it was that changed: tar leaves another file with the same size, a time of whole seconds and, often, the
-            # same inode.
+        elif entry.kind is Kind.FILE:
+            # Whatever changed: tar leaves another file with the same size, a time of whole seconds and, often, the same inode.
             entry = entry._replace(exec=stat.exec_or(entry.exec), content=None)
             self._scanner.unread[key] = None
             self._scanner.young.discard(key)

@@ -132,6 +132,12 @@ class DiskContract:
         with pytest.raises(ChangedError):
             disk.read_link("dir")
 
+    def test_what_a_link_says_is_utf_8(self, disk: Disk, user: Any) -> None:
+        user.link("link", "\udcff")
+        assert there(disk, "link").kind == "link"
+        with pytest.raises(DiskError, match="UTF-8"):
+            disk.read_link("link")
+
     @pytest.mark.parametrize(
         "path", ["../out", "a/../../out", "/etc/passwd", "a//b", "./a", ".", "", ".ssyncd/lock", ".SSYNCD", "nul\0byte"]
     )

@@ -19,11 +19,12 @@ def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None
     with open(odd, "wb") as out:
         out.write(b"x")
     os.mkfifo(one.path("pipe"))
+    os.symlink(b"\xe9", os.fsencode(one.path("link")))
     one.write("good", "good")
     one.write("dir/also good", "2")
     one.path("unreadable").mkdir()
     one.write("unreadable/in", "u")
-    names = {"pipe"}
+    names = {"pipe", "link"}
     if os.getuid() != 0:
         one.path("unreadable").chmod(0)
         names.add("unreadable")
@@ -39,6 +40,7 @@ def test_what_cannot_be_synced_is_named_and_the_rest_goes_on(site: Site) -> None
     # And it heals.
     one.path("unreadable").chmod(0o755)
     one.path("pipe").unlink()
+    one.path("link").unlink()
     os.rename(odd, os.fsencode(one.path("fixed.txt")))
     shown_now = agree(one, other)
     assert shown_now["fixed.txt"] == b"x"

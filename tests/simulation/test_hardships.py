@@ -685,6 +685,32 @@ def test_strange_names_from_both_sides_stay_byte_for_byte_and_come_to_rest(
     assert writes[0] == [machine.writes for machine in world.machines], "a ping-pong"
 
 
+def test_a_link_whose_text_is_not_utf_8_is_named_and_nothing_takes_its_place(world: World) -> None:
+    one, two = world.machines
+    one.user.link("link", "target")
+    world.settle()
+    world.time.now += 60
+    one.user.delete("link")
+    one.user.link("link", "\udcff")
+    one.user.link("new", "\udcff")
+    go_on(world, 5)
+    assert named(one).keys() == {"link", "new"}
+    two.user.delete("link")
+    two.user.link("link", "elsewhere")
+    two.user.write("good", b"good")
+    go_on(world, 60)
+    assert one.user.tree()["link"] == one.user.tree()["new"] == "\udcff"
+    assert one.user.tree()["good"] == b"good"
+    assert named(one).keys() == {"link", "new"}
+    for path in ("link", "new"):
+        one.user.delete(path)
+        one.user.link(path, "mended")
+    go_on(world, 120)
+    assert not named(one)
+    assert one.user.tree() == two.user.tree()
+    assert one.user.tree()["new"] == "mended"
+
+
 @pytest.fixture
 def fat() -> Iterator[World]:
     made = World(2, fat=True)
