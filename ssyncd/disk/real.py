@@ -104,7 +104,10 @@ class RealCalls:
         if kind == "dir":
             kind = self._kind_of_directory(seen, directory, name)
         exec = mode & 0o100 != 0 if self.keeps_exec else None
-        return Stat(kind, seen.st_size, bounded(seen.st_mtime_ns), bounded(seen.st_ctime_ns), seen.st_ino & WORD, exec)
+        mtime, ctime = seen.st_mtime_ns, seen.st_ctime_ns
+        if not (-WORD <= mtime <= WORD and -WORD <= ctime <= WORD):
+            mtime, ctime = bounded(mtime), bounded(ctime)
+        return Stat(kind, seen.st_size, mtime, ctime, seen.st_ino & WORD, exec)
 
     def _kind_of_directory(self, seen: os.stat_result, directory: int, name: str) -> str:
         # Only for directories: overlayfs shows files of its layers with another device.

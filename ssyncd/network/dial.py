@@ -17,8 +17,7 @@ import websocket
 from msgspec import Struct
 
 from ssyncd.errors import NetworkError
-from ssyncd.network.proxy import proxy_for
-from ssyncd.network.reach import Reach, port_of
+from ssyncd.network.reach import port_of, reach
 
 # Of an answer to the handshake; a web page may be longer, nobody reads it.
 _MAX_ANSWER = 256 * 1024
@@ -59,8 +58,7 @@ class Dial:
         self._parts = _parse(url)
         self._headers = list(headers)
         self._trust = trust
-        port = port_of(self._parts)
-        self._reach = Reach(self._parts.hostname or "", port, timeout, proxy_for(self._parts, port))
+        self._reach = reach(self._parts, timeout)
         self.took = 0.0
         """Seconds from the handshake's question to its answer."""
         # Guards the two below.

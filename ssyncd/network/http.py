@@ -20,8 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
 
 from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, SsyncdError, UsageError
-from ssyncd.network.proxy import proxy_for
-from ssyncd.network.reach import Reach, port_of
+from ssyncd.network.reach import Reach, reach
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -116,8 +115,8 @@ class HttpServer:
         """End every connection: those at rest are not used again."""
         with self._lock:
             sockets, reaches = list(self._sockets), list(self._reaches)
-        for reach in reaches:
-            reach.cancel()
+        for way in reaches:
+            way.cancel()
         for one in sockets:
             # Closing a descriptor does not wake a thread that waits on it; shutting down does. Past TLS on purpose: a
             # proper goodbye would wait for the peer.
@@ -148,17 +147,15 @@ class HttpServer:
         return NetworkError(f"{self.url}: {_reason(error)}")
 
     def _connect(self) -> socket.socket:
-        parts = urlsplit(self.url)
-        host, port = parts.hostname or "", port_of(parts)
-        reach = Reach(host, port, CONNECT_TIMEOUT, proxy_for(parts, port))
+        way = reach(urlsplit(self.url), CONNECT_TIMEOUT)
         with self._lock:
-            self._reaches.add(reach)
+            self._reaches.add(way)
             if self._closed:
-                reach.cancel()
+                way.cancel()
         try:
-            return self._watch(reach.run())
+            return self._watch(way.run())
         except OSError as error:
-            raise NetworkError(f"{self.url}: {reach.why(error)}") from error
+            raise NetworkError(f"{self.url}: {way.why(error)}") from error
 
     def _watch(self, one: socket.socket) -> socket.socket:
         with self._lock:

@@ -1,7 +1,6 @@
 """Signing in: a name and a password become a token; what a server offers; the devices of an account."""
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from msgspec import Struct
 from ssyncd.content.packed import FORM
 from ssyncd.errors import RefusedError, RemoteError, SignInError, UsageError
 from ssyncd.network.http import Answer, HttpServer, checked_url, explain, part, refuse
+from ssyncd.network.proxy import is_here
 
 APP = "ssyncd"
 OBJECT_LIMIT = 512 * 1024
@@ -218,11 +218,7 @@ def is_exposed(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "ws"):
         return False
-    host = parts.hostname or ""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
+    return not is_here(parts.hostname or "")
 
 
 @contextmanager

@@ -24,6 +24,10 @@ class Proxy(Struct, frozen=True):
     port: int
     authorization: str = ""
 
+    @property
+    def where(self) -> str:
+        return f"the proxy {self.host}:{self.port}"
+
     def request(self, host: str, port: int) -> bytes:
         """What asks it for a way to a server."""
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -38,22 +42,20 @@ class Proxy(Struct, frozen=True):
         while not answer.endswith(b"\r\n\r\n"):
             byte = read()
             if not byte or len(answer) > _MAX_ANSWER:
-                raise NetworkError(f"the proxy {self.host}:{self.port} does not answer as one")
+                raise NetworkError(f"{self.where} does not answer as one")
             answer += byte
         version, _, status = answer.partition(b"\r\n")[0].decode("latin-1").partition(" ")
         if status.startswith("407"):
-            raise NetworkError(
-                f"the proxy {self.host}:{self.port} wants a name and a password (http://NAME:PASSWORD@HOST:PORT)"
-            )
+            raise NetworkError(f"{self.where} wants a name and a password (http://NAME:PASSWORD@HOST:PORT)")
         if not version.startswith("HTTP/") or not status.startswith("2"):
-            raise NetworkError(f"the proxy {self.host}:{self.port} gives no way to the server: {status[:100]}")
+            raise NetworkError(f"{self.where} gives no way to the server: {status[:100]}")
 
 
 def proxy_for(server: SplitResult, port: int) -> Proxy | None:
     """The one for a server by its URL, if there is one; never for a server on this machine. NetworkError for one of no use."""
     host, proxies = server.hostname or "", getproxies_environment()
     url = proxies.get("https" if server.scheme in ("https", "wss") else "http") or proxies.get("all")
-    if not url or _is_here(host) or proxy_bypass(f"{host}:{port}"):
+    if not url or is_here(host) or proxy_bypass(f"{host}:{port}"):
         return None
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -71,7 +73,8 @@ def _basic(parts: SplitResult) -> str:
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether a server of this name is on this machine itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

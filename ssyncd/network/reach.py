@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from ssyncd.errors import NetworkError
-from ssyncd.network.proxy import Proxy
+from ssyncd.network.proxy import Proxy, proxy_for
 
 STAGGER = 0.25
 """Seconds for an address to answer before the next is tried beside it (RFC 8305, section 5)."""
@@ -82,7 +82,7 @@ class Reach:
 
     def why(self, error: OSError) -> str:
         """In a sentence."""
-        where = self.where if self._proxy is None else f"the proxy {self._host}:{self._port}"
+        where = self.where if self._proxy is None else self._proxy.where
         if isinstance(error, TimeoutError):
             return f"{self.where} did not answer in {self._timeout:g} seconds"
         if isinstance(error, ConnectionRefusedError):
@@ -159,6 +159,12 @@ class Reach:
     def _check_cancelled(self) -> None:
         if self._cancelled:
             raise NetworkError("broken off")
+
+
+def reach(server: SplitResult, timeout: float) -> Reach:
+    """A server by its URL, the way the environment says. NetworkError for a proxy of no use."""
+    host, port = server.hostname or "", port_of(server)
+    return Reach(host, port, timeout, proxy_for(server, port))
 
 
 def port_of(parts: SplitResult) -> int:

@@ -781,14 +781,7 @@ def test_who_swaps_names_with_what_was_just_written_is_not_moved_to_and_fro_mean
     fat.time.now = fat.time.now // 2 * 2
     two.user.write(written, b"new")
     renames: list[str] = []
-    before = two.disk.on_step
-
-    def step(call: str, path: str) -> None:
-        renames.extend([path] if call.startswith("rename") else [])
-        if before is not None:
-            before(call, path)
-
-    two.disk.on_step = step
+    fail(two, 0, ("rename",), lambda path: renames.append(path) is not None)
     fat.settle()
     assert one.user.tree() == two.user.tree() == {"tool": b"old", "text": b"run"} | {becomes: b"new"}
     assert len(renames) == 3
