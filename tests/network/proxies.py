@@ -4,6 +4,7 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 
+from ssyncd.network.dial import hang_up
 from tests.network.wires import DEADLINE
 
 
@@ -65,11 +66,6 @@ class HttpProxy:
             thread.join(DEADLINE)
         for one in self._open:
             one.close()
-
-
-def hang_up(one):
-    with suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
