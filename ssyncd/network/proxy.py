@@ -6,9 +6,9 @@ or capital letters.
 
 import base64
 import ipaddress
+import os
 from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from msgspec import Struct
 
@@ -53,6 +53,11 @@ class Proxy(Struct, frozen=True):
 
 def proxy_for(server: SplitResult, port: int) -> Proxy | None:
     """The one for a server by its URL, if there is one; never for a server on this machine. NetworkError for one of no use."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    # Loading it takes milliseconds of each start, and few have a proxy.
+    from urllib.request import getproxies_environment, proxy_bypass
+
     host, proxies = server.hostname or "", getproxies_environment()
     url = proxies.get("https" if server.scheme in ("https", "wss") else "http") or proxies.get("all")
     if not url or is_here(host) or proxy_bypass(f"{host}:{port}"):
