@@ -11,6 +11,7 @@ from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.entries import change, creation
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock
+from ssyncd.planner.order import leaves_at
 from ssyncd.planner.plan import Send, SendDelete
 from ssyncd.planner.tree import Entry, Kind, Place
 from ssyncd.protocol.channel import Channel
@@ -83,15 +84,21 @@ class Sender:
 
     def _in_order(self, send: Send | SendDelete) -> bool:
         """No child before its directory: they arrive in this order. Nobody to a place that another is still on the way to and has
-        left since: two directories at one place become one. No directory's deletion before that of what is in it was taken: if
-        the server should refuse one of those, another machine would take the directory for one to be mended. Nor while it is not
-        known where all is that the server has: what we made just before a crash may be in it."""
+        left since: two directories at one place become one; nor before the deletion of a file or link there. No directory's
+        deletion before that of what is in it was taken: if the server should refuse one of those, another machine would take the
+        directory for one to be mended. Nor while it is not known where all is that the server has: what we made just before a
+        crash may be in it."""
         if isinstance(send, Send):
             parent = send.entry.parent
             if (
                 parent
                 and not self.channel.busy(parent)
                 and (parent not in self.record.remote or parent in self.pending)
+            ):
+                return False
+            if any(
+                isinstance(self.pending.get(there), SendDelete)
+                for there in leaves_at(send.entry.place, self.record.remote)
             ):
                 return False
             before = self._coming.get(send.entry.place, send.entry.key)

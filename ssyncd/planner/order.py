@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ssyncd.planner.plan import Conflict, Make, Move, Park, Remove, Send, SendDelete, Step
-from ssyncd.planner.tree import Place, Tree
+from ssyncd.planner.tree import Kind, Place, Tree
 
 Shift = Make | Move | Remove
 """A step that fills or frees a place."""
@@ -286,7 +286,8 @@ def _depths(keys: Iterable[str], parent: Callable[[str], str | None]) -> dict[st
 
 
 def order_sends(sends: Sequence[Send | SendDelete], remote: Tree) -> list[Send | SendDelete]:
-    """Directories before what comes into them; deletions last, what is inside before its directory."""
+    """Directories before what comes into them; deletions last, what is inside before its directory. Only that of a file or a link
+    whose place is taken comes right before what takes it, so that no machine sees both there."""
     living = {send.entry.key: send for send in sends if isinstance(send, Send)}
     dying = {send.key: send for send in sends if isinstance(send, SendDelete)}
 
@@ -294,11 +295,23 @@ def order_sends(sends: Sequence[Send | SendDelete], remote: Tree) -> list[Send |
         entry = remote.get(key)
         return entry.parent if entry is not None else ""
 
-    ordered: list[Send | SendDelete] = [
-        living[key] for key in _parents_first(living, lambda key: living[key].entry.parent)
-    ]
+    ordered: list[Send | SendDelete] = []
+    for key in _parents_first(living, lambda key: living[key].entry.parent):
+        send = living[key]
+        if dying:
+            ordered.extend(dying.pop(there) for there in leaves_at(send.entry.place, remote) if there in dying)
+        ordered.append(send)
     ordered.extend(dying[key] for key in reversed(_parents_first(dying, parent_in_remote)))
     return ordered
+
+
+def leaves_at(place: Place, tree: Tree) -> Iterator[str]:
+    """The keys of what is at a place and holds nothing."""
+    return (
+        key
+        for key in tree.at(*place)
+        if (entry := tree.get(key)) is not None and entry.kind is not Kind.DIR and not tree.children(key)
+    )
 
 
 def _parents_first(keys: Mapping[str, object], parent: Callable[[str], str]) -> list[str]:

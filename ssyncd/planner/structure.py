@@ -208,6 +208,10 @@ class Shape:
             # Who is here on this disk but shall leave it: only one plan for both can do that.
             if other not in self.keys and ((there := self.of(other)) is None or there.place != place):
                 self._next[other] = None
+        for other in trees.remote.at(parent, name):
+            # Who is deleted here, so that it goes first, and what takes its place waits if that has to.
+            if other not in self.keys and self.of(other) is None:
+                self._next[other] = None
         if place not in self._parted:
             self._parted.add(place)
             self._part(place)

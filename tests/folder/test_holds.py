@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from ssyncd.folder import engine
 from ssyncd.folder.holds import CALM, EVERYWHERE, GATHER, HERE, LONGEST, Holds
 from ssyncd.folder.record import Record
 from ssyncd.folder.report import phase, waiting_for
@@ -155,6 +156,28 @@ def test_what_comes_from_the_server_in_the_place_of_something_held_waits_with_al
     approve(two)
     world.settle()
     assert two.user.tree() == one.user.tree()
+
+
+def test_where_most_of_a_folder_becomes_something_else_nothing_is_renamed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is new waits for the deletion of what was there: also where it is planned before that, or planned with only some."""
+    monkeypatch.setattr(engine, "BATCH", 3)
+    one, two = world.machines
+    for name in list(FILES)[:10]:
+        one.user.delete(name)
+        one.user.make_dir(name)
+    world.settle()
+    assert two.user.tree() == FILES
+    assert phase_of(one) is Phase.HELD
+    approve(one)
+    world.settle()
+    assert phase_of(one) is Phase.IN_SYNC
+    assert two.user.tree() == FILES
+    approve(two)
+    world.settle()
+    assert two.user.tree() == one.user.tree()
+    assert set(two.user.tree()) == set(FILES)
 
 
 # The counting alone.

@@ -177,6 +177,16 @@ def test_sends_go_parents_first_and_deletions_children_first():
     )
 
 
+def test_the_deletion_of_what_holds_nothing_goes_right_before_what_takes_its_place():
+    remote = tree("k:k=1 l:l=1 d:d/ e:d/e=1")
+    made = tree("n:new/ x:l/ y:@x/f=1 z:d=1")
+    sends = [Send(found) for key in ("n", "y", "x", "z") if (found := made.get(key))]
+    ordered = order_sends([SendDelete(key) for key in "lekd"] + sends, remote)
+    assert "; ".join(map(send_text, ordered)) == (
+        "send n:new/; delete l; send x:l/; send y:@x/f=1; send z:d=1; delete k; delete e; delete d"
+    )
+
+
 def test_sends_of_a_ring_all_go():
     ring = tree("a:@b/a/ b:@a/b/")
     sends = [SendDelete("a"), SendDelete("b")]

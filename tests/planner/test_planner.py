@@ -41,7 +41,7 @@ ROWS = {
     "executable there": ("f:a=1", "f:a=1", "f:a=1*", "exec f on"),
     "executable here, edited there": ("f:a=1", "f:a=1*", "f:a=2", "replace f:a=2*; send f:a=2*"),
     "link changed on both sides": ("l:a>x", "l:a>y", "l:a>z", "conflict l:a>z 'a (conflict pc)'"),
-    "a file became a directory here": ("f:a=1", "d:a/", "f:a=1", "send d:a/; delete f"),
+    "a file became a directory here": ("f:a=1", "d:a/", "f:a=1", "delete f; send d:a/"),
     "a file became a directory there": ("f:a=1", "f:a=1", "d:a/", "remove f; make d:a/"),
     "a directory of files renamed here": ("d:d/ f:d/a=1", "d:e/ f:e/a=1", "d:d/ f:d/a=1", "send d:e/; agreed f"),
     "two files swapped there": ("f:a=1 g:b=2", "f:a=1 g:b=2", "f:b=1 g:a=2", "park f; move g a; move f b"),
