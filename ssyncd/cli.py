@@ -24,7 +24,7 @@ from ssyncd.errors import (
     StateError,
     UsageError,
 )
-from ssyncd.tuning import keep_memory, rare_collections
+from ssyncd.tuning import keep_memory, open_many_files, rare_collections
 
 _INTERRUPTED = 130  # what shells report for a program ended by SIGINT
 # What to do about it, where the error's own text does not say; the first class that fits.
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbose = bool({"-v", "--verbose"} & set(words))
     try:
         keep_memory()
+        open_many_files()
         with rare_collections():
             result = cli.main(words, prog_name="ssyncd", standalone_mode=False)
         return int(result) if isinstance(result, int) else Exit.OK

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ssyncd import places
-from ssyncd.errors import AnsweredError, Exit, NetworkError, SsyncdError, UsageError
+from ssyncd.errors import AnsweredError, Exit, NetworkError, ShortageError, SsyncdError, UsageError
+from ssyncd.threads import begin
 
 LIMIT = 64 * 1024  # bytes of a request
 ANSWER_LIMIT = 256 * 1024 * 1024  # bytes of an answer: a status names every trouble
@@ -58,8 +59,7 @@ class ControlSocket:
         places.private(self.path.parent)
         self._listener = _listen(self.path)
         self._wake, self._woken = socket.socketpair()
-        self._thread = threading.Thread(target=self._accept, name="control")
-        self._thread.start()
+        self._thread = begin(threading.Thread(target=self._accept, name="control"))
 
     def stop(self) -> None:
         """No new requests; those being answered are hung up on, unless they end by themselves within a second."""
@@ -91,21 +91,24 @@ class ControlSocket:
                 self._take()
             except BlockingIOError:
                 continue
-            except OSError as error:
+            except (OSError, ShortageError) as error:
                 # Out of descriptors: the connection stays in the backlog, so the next poll would return at once.
-                _log.warning("control socket: %s", error.strerror)
+                _log.warning("control socket: %s", getattr(error, "strerror", error))
                 woken.poll(1000)
 
     def _take(self) -> None:
         connection, _ = self._listener.accept()
         with self._lock:
-            crowded = len(self._open) >= CONNECTIONS
-            if not crowded:
-                thread = threading.Thread(target=self._serve, args=(connection,), name="control-answer")
-                self._open[thread] = connection
-                thread.start()
-        if crowded:
-            connection.close()
+            if len(self._open) >= CONNECTIONS:
+                connection.close()
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,), name="control-answer")
+            self._open[thread] = connection
+            try:
+                begin(thread)
+            except ShortageError:
+                self._open.pop(thread).close()
+                raise
 
     def _serve(self, connection: socket.socket) -> None:
         try:

@@ -19,10 +19,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ssyncd import __version__
-from ssyncd.errors import Exit, NetworkError, SsyncdError, UsageError
+from ssyncd.errors import Exit, NetworkError, ShortageError, SsyncdError, UsageError
 from ssyncd.mailbox import Mailbox
 from ssyncd.notify import Notifier
 from ssyncd.status import FolderStatus, Phase, Status
+from ssyncd.threads import begin
 
 ONE_SHOT = frozenset({"wait", "pull", "sync"})
 FOLDER_COMMANDS = frozenset({"approve", "pause", "resume", "rescan", "conflicts", "history", "restore", "verify"})
@@ -95,7 +96,12 @@ class Member:
             self.error = error
             raise
         self._thread = threading.Thread(target=self._follow, args=(told, ended), name=f"follow {self.settings.name}")
-        self._thread.start()
+        try:
+            begin(self._thread)
+        except ShortageError as error:
+            self._thread, self.error = None, error
+            self.runner.stop()
+            raise
 
     def stop(self) -> None:
         self._leaving.set()
@@ -238,9 +244,12 @@ class Daemon:
     def _stop_all(self) -> None:
         members = self._now()
         # All at once: each may have to finish a step on disk.
-        stoppers = [threading.Thread(target=member.stop, name=f"stop {member.settings.name}") for member in members]
-        for stopper in stoppers:
-            stopper.start()
+        stoppers = []
+        for member in members:
+            try:
+                stoppers.append(begin(threading.Thread(target=member.stop, name=f"stop {member.settings.name}")))
+            except ShortageError:
+                member.stop()
         for stopper in stoppers:
             stopper.join()
 

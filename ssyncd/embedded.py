@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from ssyncd import places, serving
 from ssyncd.errors import SsyncdError
+from ssyncd.threads import begin
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -75,7 +76,7 @@ class EmbeddedServer:
     def start(self) -> str:
         """Find the server or start it; its URL. SsyncdError with the server's own words."""
         self._ensure()
-        self._thread.start()
+        begin(self._thread)
         return self.url
 
     def check(self) -> None:

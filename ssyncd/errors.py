@@ -23,6 +23,7 @@
         +-- StateCorruptError   it is damaged
         +-- StateNewerError     a newer ssyncd has written it
         +-- StateFullError      its disk is full
+    +-- ShortageError           the system gives this process no more threads or open files
     +-- BacklogError            more local changes wait to be sent than may
     +-- ShapeError              shared JSON that does not fit the type it is read as
     +-- NotRunningError         no daemon runs that has the folder
@@ -148,6 +149,10 @@ class UnusableError(RootError):
 
 class StateError(SsyncdError):
     """The state database cannot be used; the text names the file."""
+
+
+class ShortageError(SsyncdError):
+    """The system gives this process no more of something; the text names it. Passing, or a limit to be raised."""
 
 
 class BacklogError(SsyncdError):

@@ -1,8 +1,9 @@
-"""How this process uses its memory."""
+"""How this process uses its memory, and how many files it may have open."""
 
 import contextlib
 import ctypes
 import gc
+import resource
 from collections.abc import Callable, Iterator
 
 # New objects before the youngest are looked through for cycles, and how often that happens before older ones are.
@@ -45,6 +46,15 @@ def give_memory_back() -> bool:
     if trim is not None:
         trim(0)
     return trim is not None
+
+
+def open_many_files() -> None:
+    """As many as this process may. What it is given at first, 1,024 as a rule, is for programs that use select(2): fifty folders
+    need as many, or a thousand clients of a server."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # More than the system can count to now was allowed once.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:

@@ -54,3 +54,19 @@ def no_thread_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 def _of_a_loop(thread: threading.Thread) -> bool:
     """The default executor of an event loop that a module's fixture keeps: it grows in any test, and ends with the loop."""
     return thread.name.startswith("asyncio_")
+
+
+@pytest.fixture
+def refused_threads(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many more threads of a name the system refuses."""
+    refused: dict[str, int] = {}
+    start = threading.Thread.start
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if refused.get(thread.name, 0) > 0:
+            refused[thread.name] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    return refused

@@ -268,3 +268,12 @@ def test_asking_somebody_who_never_answers_ends_in_time(serve):
     with pytest.raises(NetworkError, match=r"no whole message in time|does not answer|hung up"):
         ask(one.path, {}, timeout=0.05)
     release.set()
+
+
+def test_where_no_thread_can_be_had_the_next_request_is_answered(serve, refused_threads, caplog):
+    one = serve(echo)
+    refused_threads["control-answer"] = 1
+    with pytest.raises(NetworkError, match=r"hung up|does not answer"):
+        ask(one.path, {})
+    assert ask(one.path, {"a": 1}) == {"asked": {"a": 1}}
+    assert "no thread for control-answer" in caplog.text

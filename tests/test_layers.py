@@ -18,21 +18,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "log": set(),
     "notify": set(),
     "tuning": set(),
+    "threads": {"errors"},
     # think
     "protocol": {"protocol", "errors"},
     "content": {"content", "planner.tree", "errors"},
     "planner": {"planner", "errors"},
     # touch
-    "disk": {"disk", "planner.tree", "planner.names", "planner.ignore", "content", "errors"},
+    "disk": {"disk", "planner.tree", "planner.names", "planner.ignore", "content", "threads", "errors"},
     "state": {"state", "planner.tree", "planner.structure", "protocol", "disk.base", "errors"},
-    "network": {"network", "protocol.messages", "content", "errors", "__version__"},
+    "network": {"network", "protocol.messages", "content", "threads", "errors", "__version__"},
     # join
-    "transfer": {"transfer", "content", "disk", "network", "planner.tree", "planner.names", "errors"},
+    "transfer": {"transfer", "content", "disk", "network", "planner.tree", "planner.names", "threads", "errors"},
     "folder": {
         "folder", "library.line", "transfer", "planner", "content", "disk", "network", "protocol", "state", "status", "tuning",
-        "errors", "__version__",
+        "threads", "errors", "__version__",
     },
-    "library": {"library", "protocol", "network", "credentials", "places", "serving", "errors"},
+    "library": {"library", "protocol", "network", "credentials", "places", "serving", "threads", "errors"},
     "bucket": {"library", "protocol", "network", "errors", "__version__"},
     "shared": {"bucket", "library", "errors"},
     # what is exported
@@ -41,11 +42,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors"},
     "credentials": {"places", "errors"},
     "serving": {"places", "errors"},
-    "embedded": {"serving", "places", "errors"},
-    "control": {"places", "errors"},
+    "embedded": {"serving", "places", "threads", "errors"},
+    "control": {"places", "threads", "errors"},
     "progress": {"status", "wording"},
     "mailbox": set(),
-    "daemon": {"mailbox", "notify", "status", "errors", "__version__"},
+    "daemon": {"mailbox", "notify", "status", "threads", "errors", "__version__"},
     "oneshot": {"daemon", "status", "errors"},
     "service": {"errors"},
     "installation": {
@@ -54,13 +55,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     # meet the user
     "commands": {
         "commands", "config", "control", "daemon", "embedded", "folder", "installation", "log", "network.login", "notify",
-        "oneshot", "places", "progress", "server", "service", "serving", "status", "wording", "errors",
+        "oneshot", "places", "progress", "server", "service", "serving", "status", "wording", "threads", "errors",
     },
     "cli": {"commands", "installation", "places", "tuning", "wording", "errors", "__version__"},
     "__main__": {"cli"},
     "__init__": {"bucket", "shared", "errors"},
     # the other program
-    "server": {"server", "protocol", "content", "tuning", "errors", "__version__"},
+    "server": {"server", "protocol", "content", "tuning", "threads", "errors", "__version__"},
 }  # fmt: skip
 
 THINKING = ("protocol", "content", "planner")

@@ -1,11 +1,12 @@
 import gc
 import os
 import platform
+import resource
 from pathlib import Path
 
 import pytest
 
-from ssyncd.tuning import COLLECT_AFTER, give_memory_back, keep_memory, rare_collections
+from ssyncd.tuning import COLLECT_AFTER, give_memory_back, keep_memory, open_many_files, rare_collections
 
 
 def test_collections_are_rare_for_the_time_of_the_block_only() -> None:
@@ -33,3 +34,13 @@ def test_what_is_not_used_goes_back_to_the_system() -> None:
     assert give_memory_back()
     assert resident() < full - 30_000_000
     assert last
+
+
+def test_as_many_files_as_are_allowed_can_be_open() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] - 1, before[1]))
+        open_many_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

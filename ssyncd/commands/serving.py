@@ -16,6 +16,7 @@ from ssyncd.commands import output
 from ssyncd.commands.invocation import Invocation
 from ssyncd.commands.passwords import new_password
 from ssyncd.errors import Exit, UsageError
+from ssyncd.threads import begin
 
 if TYPE_CHECKING:
     from ssyncd.server.accounts import Accounts
@@ -73,7 +74,7 @@ def _end_with_stdin() -> None:
         os._exit(Exit.FAILED)
 
     # A daemon thread: a read that nothing ever wakes cannot be joined.
-    threading.Thread(target=watch, name="starter-watch", daemon=True).start()
+    begin(threading.Thread(target=watch, name="starter-watch", daemon=True))
 
 
 @click.group()

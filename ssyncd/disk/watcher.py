@@ -17,7 +17,8 @@ from ssyncd.disk.base import Deliver, Hint, Rescan, Touched
 from ssyncd.disk.faults import OWN
 from ssyncd.disk.inotify import Event, Inotify
 from ssyncd.disk.watches import Directory, Place, Watches
-from ssyncd.errors import RootError, UnusableError
+from ssyncd.errors import RootError, ShortageError, UnusableError
+from ssyncd.threads import begin
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,14 @@ class DiskWatcher:
         try:
             self._watch_parent()
             self._watch_root()
-        except OSError as error:
+            begin(self._inotify)
+        except (OSError, ShortageError) as error:
             self._inotify.abandon()
             self._inotify = None
             self._close_root()
-            raise _unwatchable(self._root, error) from error
-        self._inotify.start()
+            if isinstance(error, OSError):
+                raise _unwatchable(self._root, error) from error
+            raise
 
     def stop(self) -> None:
         reader = self._inotify

@@ -24,6 +24,7 @@ from ssyncd.errors import (
     BusyError,
     NetworkError,
     RootError,
+    ShortageError,
     SsyncdError,
     StateCorruptError,
     StateError,
@@ -54,6 +55,7 @@ from ssyncd.planner.tree import Entry
 from ssyncd.protocol.messages import Init
 from ssyncd.state.database import Database
 from ssyncd.status import FolderStatus, Hold, Phase, Trouble
+from ssyncd.threads import begin
 from ssyncd.transfer import Transfers
 
 log = logging.getLogger(__name__)
@@ -100,10 +102,11 @@ class Folder:
         self._disk: RealDisk | None = None
         try:
             self._open_or_hold()
+            begin(self._thread)
         except BaseException:
+            self._close_disk()
             self._database.close()
             raise
-        self._thread.start()
 
     def _open_or_hold(self) -> None:
         try:
@@ -180,9 +183,11 @@ class Folder:
             )
 
     def _live(self) -> None:
-        extensions, spoiled = self._discover(), 0
-        while extensions is not None and not self._stopping.is_set():
+        extensions, spoiled = None, 0
+        while not self._stopping.is_set():
             try:
+                if extensions is None and (extensions := self._discover()) is None:
+                    return
                 if self._disk is None:
                     self._disk = self._reopen()
                 if (removed := self._removed(self._disk, extensions)) is not None:
@@ -197,7 +202,7 @@ class Folder:
                 spoiled += 1
             except BusyError:
                 raise
-            except RootError as error:
+            except (RootError, ShortageError) as error:
                 self._close_disk()
                 self._hold(error)
                 self._pause(ROOT_RETRY)
@@ -239,13 +244,13 @@ class Folder:
     def _open_disk(self) -> RealDisk:
         return RealDisk(self.settings.path, known=not self._approved and self._database.agreed() > 0)
 
-    def _hold(self, error: RootError) -> None:
+    def _hold(self, error: RootError | ShortageError) -> None:
         """Until it is as it was, or the user says that it is meant to be so; where nobody's word helps, it is a failure."""
         reason = str(error)
         if reason != self._board.told.last_error:
             log.warning("%s: nothing is synced until this is answered or mended", reason)
         status = replace(self._board.told, phase=Phase.FAILED, holds=(), troubles=(), last_error=reason)
-        if isinstance(error, UnusableError):
+        if isinstance(error, UnusableError | ShortageError):
             self._board.tell(replace(status, troubles=(Trouble(".", reason),)))
         else:
             hold = Hold(reason, self._database.agreed(), "everywhere")

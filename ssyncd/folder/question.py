@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ssyncd.errors import SsyncdError
+from ssyncd.errors import ShortageError, SsyncdError
 from ssyncd.network.surroundings import Lull
+from ssyncd.threads import begin
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 
@@ -32,8 +33,11 @@ class Question(Generic[T]):
         self._hang_up = hang_up
         self._stopping = threading.Event()
         self._lull = Lull()
-        self._thread = threading.Thread(target=self._run, name="ssyncd-question")
-        self._thread.start()
+        try:
+            self._thread = begin(threading.Thread(target=self._run, name="ssyncd-question"))
+        except ShortageError:
+            self._lull.close()
+            raise
 
     def stop(self) -> None:
         """Returns when the thread has ended."""

@@ -18,6 +18,7 @@ from ssyncd.library.statefile import StateFile
 from ssyncd.library.values import Data
 from ssyncd.network.base import Connection, Happening
 from ssyncd.protocol.events import Event
+from ssyncd.threads import begin
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Syncing:
     # For the application's threads
 
     def start(self) -> None:
-        self._worker.start()
+        begin(self._worker)
         self._connection.start(self._deliver)
 
     def stop(self) -> None:
@@ -62,7 +63,8 @@ class Syncing:
             self._stopping = True
             self._changed.notify_all()
         self._connection.stop()
-        self._worker.join()
+        if self._worker.ident is not None:
+            self._worker.join()
         if self._caller is not None and self._caller is not threading.current_thread():
             self._caller.join()
         with self._changed:
@@ -85,10 +87,9 @@ class Syncing:
 
     def call(self, update: Callable[[Outcome], None]) -> None:
         """Have a thread call this for every update, one at a time."""
-        self._caller = threading.Thread(
-            target=self._call, args=(update,), name=f"ssyncd updates {self.name}", daemon=True
+        self._caller = begin(
+            threading.Thread(target=self._call, args=(update,), name=f"ssyncd updates {self.name}", daemon=True)
         )
-        self._caller.start()
 
     def read(self, question: Callable[[Replica], T]) -> T:
         """The answer of a quick question. The failure, if there is one."""

@@ -21,6 +21,7 @@ from urllib.parse import SplitResult
 
 from ssyncd.errors import NetworkError
 from ssyncd.network.proxy import Proxy, proxy_for
+from ssyncd.threads import begin
 
 STAGGER = 0.25
 """Seconds for an address to answer before the next is tried beside it (RFC 8305, section 5)."""
@@ -95,9 +96,11 @@ class Reach:
         if _is_address(self._host):
             return socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         # A look-up cannot be broken off; one that is not waited for any more ends by itself and touches nothing.
-        threading.Thread(
-            target=_look_up, args=(self._host, self._port, self._found.put), name="ssyncd-look-up", daemon=True
-        ).start()
+        begin(
+            threading.Thread(
+                target=_look_up, args=(self._host, self._port, self._found.put), name="ssyncd-look-up", daemon=True
+            )
+        )
         try:
             found = self._found.get(timeout=self.left())
         except Empty:

@@ -12,7 +12,9 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+
+from ssyncd.errors import ShortageError
 
 # RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE of linux/rtnetlink.h.
 _GROUPS = 0x10 | 0x40 | 0x100 | 0x400
@@ -27,12 +29,17 @@ class News:
     def __init__(self) -> None:
         # The second end is kept, for without it the first would be readable.
         self._ends = _subscribed()
-        self._timer = _timer()
+        self._timer: int | None = None
         self._either: select.epoll | None = None
-        if self._timer is not None:
-            self._either = select.epoll()
-            for one in (self._ends[0].fileno(), self._timer):
-                self._either.register(one, select.EPOLLIN)
+        try:
+            self._timer = _timer()
+            if self._timer is not None:
+                self._either = select.epoll()
+                for one in (self._ends[0].fileno(), self._timer):
+                    self._either.register(one, select.EPOLLIN)
+        except OSError:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         return (self._either or self._ends[0]).fileno()
@@ -64,46 +71,49 @@ class News:
     def close(self) -> None:
         for end in self._ends:
             end.close()
-        if self._either is not None and self._timer is not None:
+        if self._either is not None:
             self._either.close()
+        if self._timer is not None:
             os.close(self._timer)
 
 
 class Lull:
-    """The time between two tries, in one thread. `wake` from any."""
+    """The time between two tries, in one thread. `wake` from any. It has all the descriptors it needs, or ShortageError."""
 
     def __init__(self) -> None:
-        self.news = News()
-        self._wake, self._waker = socket.socketpair()
+        try:
+            with ExitStack() as made:
+                self.news = made.enter_context(closing(News()))
+                self._wake, self._waker = map(made.enter_context, socket.socketpair())
+                self._selector = made.enter_context(selectors.DefaultSelector())
+                self.close = made.pop_all().close
+        except OSError as error:
+            raise ShortageError(f"no descriptors to wait with: {error.strerror} (see `ulimit -n`)") from error
         self._waker.setblocking(False)
+        self._selector.register(self._wake, selectors.EVENT_READ)
 
     def wait(self, seconds: float, soon: float, over: Callable[[], bool]) -> bool:
         """For so long, or until `over`, which is asked at each `wake`. When the network changes it takes `soon` more seconds at
         most; whether it did."""
         deadline, changed = time.monotonic() + seconds, False
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake, selectors.EVENT_READ)
-            selector.register(self.news, selectors.EVENT_READ)
-            while not over() and (left := deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
-                    if key.fileobj is self._wake:
-                        self._wake.recv(1024)
-                    elif self.news.take():
-                        changed = True
-                        deadline = min(deadline, time.monotonic() + soon)
-                        # Many more may follow.
-                        selector.unregister(self.news)
+        self._selector.register(self.news, selectors.EVENT_READ)
+        while not over() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                if key.fileobj is self._wake:
+                    self._wake.recv(1024)
+                elif self.news.take():
+                    changed = True
+                    deadline = min(deadline, time.monotonic() + soon)
+                    # Many more may follow.
+                    self._selector.unregister(self.news)
+        if not changed:
+            self._selector.unregister(self.news)
         return changed
 
     def wake(self) -> None:
         # Full of what nobody has taken yet: that will do.
         with suppress(BlockingIOError):
             self._waker.send(b"!")
-
-    def close(self) -> None:
-        self.news.close()
-        self._wake.close()
-        self._waker.close()
 
 
 def start_of_way(opened: socket.socket) -> str:
@@ -120,10 +130,14 @@ def _subscribed() -> tuple[socket.socket, ...]:
     ends: tuple[socket.socket, ...]
     try:
         ends = (socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE),)
+        try:
+            ends[0].bind((0, _GROUPS))
+        except OSError:
+            # Some sandboxes (gVisor) know the sockets, but not the groups.
+            ends[0].close()
+            raise
     except (AttributeError, OSError):
         ends = socket.socketpair()
-    else:
-        ends[0].bind((0, _GROUPS))
     ends[0].setblocking(False)
     return ends
 

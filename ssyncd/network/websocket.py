@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ssyncd.content.packed import HELLO, pack, unpack
-from ssyncd.errors import ContentError, NetworkError, ProtocolError
+from ssyncd.errors import ContentError, NetworkError, ProtocolError, ShortageError
 from ssyncd.network import frames
 from ssyncd.network.base import Closed, Happening, Opened, Received
 from ssyncd.network.dial import Dial, Trust, hang_up
 from ssyncd.network.sockets import Outgoing, is_readable, outgoing, round_trip
 from ssyncd.network.surroundings import Lull, News, start_of_way
 from ssyncd.network.vigil import Pace, Vigil
+from ssyncd.threads import begin
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,13 @@ class WebSocketConnection:
 
     def start(self, deliver: Callable[[Happening], None]) -> None:
         self._lull = lull = Lull()
-        self._thread = threading.Thread(target=self._run, args=(deliver, lull), name="ssyncd-connection", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(deliver, lull), name="ssyncd-connection", daemon=True)
+        try:
+            self._thread = begin(thread)
+        except ShortageError:
+            self._lull = None
+            lull.close()
+            raise
 
     def send(self, messages: Sequence[str]) -> None:
         """ProtocolError, and nothing is sent, if one has a lone surrogate."""
@@ -147,13 +153,15 @@ class WebSocketConnection:
                 if self._stopping:
                     dial.cancel()
             opened = dial.run()
+            self.far = round_trip(opened) >= NEAR or dial.took >= SLOW
+            link = _Link(opened, self._pace, news)
         except NetworkError as error:
             return _End(str(error), error.retry_after or 0.0)
+        except ShortageError as error:
+            return _End(str(error))
         finally:
             with self._lock:
                 self._dial = None
-        self.far = round_trip(opened) >= NEAR or dial.took >= SLOW
-        link = _Link(opened, self._pace, news)
         with self._lock:
             self._link = link
             if self._stopping or self._hurry:
@@ -211,8 +219,11 @@ class _Link:
         self._count = 0
         self._vigil = Vigil(pace, time.monotonic())
         self._outgoing = Outgoing(0, 0)
-        self._writer = threading.Thread(target=self._write, name="ssyncd-connection-writer", daemon=True)
-        self._writer.start()
+        try:
+            self._writer = begin(threading.Thread(target=self._write, name="ssyncd-connection-writer", daemon=True))
+        except ShortageError:
+            opened.close()
+            raise
 
     def send(self, payloads: Iterable[bytes]) -> None:
         self._queue((frames.TEXT, payload) for payload in payloads)

@@ -22,6 +22,7 @@ from ssyncd.server.acceptance import DUPLICATE, NO_EFFECT, Accepted, Data, Objec
 from ssyncd.server.entries import Entry, encode
 from ssyncd.server.positions import NONCE_BYTES, Positions
 from ssyncd.server.storage.base import ChangeStorage, Head, Row, Settled
+from ssyncd.threads import begin
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Writer:
         self.positions = Positions(self._storage.runs())
 
     def start(self) -> None:
-        self._thread.start()
+        begin(self._thread)
 
     def submit(self, item: Submission | Prune) -> None:
         """From any thread; never blocks."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ssyncd.disk.base import Disk
-from ssyncd.errors import SsyncdError
+from ssyncd.errors import ShortageError, SsyncdError
 from ssyncd.network.base import ChunkStore
+from ssyncd.threads import begin
 from ssyncd.transfer.early import EarlyUploads
 from ssyncd.transfer.fetches import Fetch
 from ssyncd.transfer.jobs import Deliver, FetchJob, Job, JobFailed, Progress, ReadJob, Result, UploadJob
@@ -67,13 +68,15 @@ class Transfers:
         self._progress = Progress(0, 0, 0)
         self.early_uploads = EarlyUploads(self)
         self._stopping = False
-        self._threads = [
-            threading.Thread(target=self._work, args=(next,), name=f"ssyncd-{name}-{number}")
-            for name, next in (("transfer", self._next), ("ahead", self._next_ahead))
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        try:
+            for name, next in (("transfer", self._next), ("ahead", self._next_ahead)):
+                for number in range(workers):
+                    thread = threading.Thread(target=self._work, args=(next,), name=f"ssyncd-{name}-{number}")
+                    self._threads.append(begin(thread))
+        except ShortageError:
+            self.stop()
+            raise
 
     # for the owner
 

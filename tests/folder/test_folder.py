@@ -18,7 +18,7 @@ from ssyncd.disk.base import Stat
 from ssyncd.disk.inotify import BELOW, Inotify
 from ssyncd.disk.real import RealCalls
 from ssyncd.disk.watcher import DiskWatcher
-from ssyncd.errors import NetworkError, StateCorruptError, StateError, UnusableError
+from ssyncd.errors import NetworkError, ShortageError, StateCorruptError, StateError, UnusableError
 from ssyncd.folder import Folder, FolderSettings, board, lookout
 from ssyncd.folder import folder as folder_module
 from ssyncd.folder.engine import Engine
@@ -383,3 +383,27 @@ def test_a_folder_stops_at_once_though_its_server_says_nothing(tmp_path: Path, r
         stopping.join(5.0)
         assert not stopping.is_alive()
         assert folder.failure is None
+
+
+@pytest.mark.parametrize("name", ["ssyncd-question", "ssyncd-ahead-1", "ssyncd-watcher", "ssyncd-connection"])
+def test_a_folder_for_which_the_system_has_no_more_threads_says_so_and_heals(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch, refused_threads: dict[str, int], name: str
+) -> None:
+    one, _ = machines
+    monkeypatch.setattr("ssyncd.folder.folder.ROOT_RETRY", 0.2)
+    refused_threads[name] = 10**6
+    folder = one.launch()
+    assert folder.wait(DEADLINE, lambda status: status.phase is Phase.FAILED)
+    assert f"no thread for {name}" in folder.status().last_error
+    refused_threads.clear()
+    one.in_sync()
+
+
+def test_a_folder_that_cannot_have_its_first_thread_leaves_nothing_behind(
+    machines: tuple[Machine, Machine], refused_threads: dict[str, int]
+) -> None:
+    one, _ = machines
+    refused_threads["folder shared"] = 1
+    with pytest.raises(ShortageError, match="no thread for folder shared"):
+        one.launch()
+    one.start()

@@ -1,16 +1,18 @@
 import errno
 import os
+import resource
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
+from ssyncd.errors import ShortageError
 from ssyncd.network import surroundings, websocket
 from ssyncd.network.base import Opened
 from ssyncd.network.surroundings import Lull, start_of_way
@@ -204,3 +206,34 @@ def test_it_is_all_so_where_ways_really_change():
     done = subprocess.run([*alone, *run], check=False, capture_output=True, text=True, cwd=root, timeout=200)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_where_the_system_does_not_tell_there_are_no_news(monkeypatch):
+    """A sandbox that knows the sockets but not their groups."""
+
+    class Sandboxed(socket.socket):
+        def bind(self, address):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", Sandboxed)
+        lull = Lull()
+    with closing(lull):
+        assert lull.wait(0.01, 1000.0, lambda: False) is False
+        assert lull.wait(0.01, 1000.0, lambda: False) is False
+
+
+@pytest.mark.parametrize("few", range(7))
+def test_with_too_few_descriptors_none_is_left_open(few):
+    def descriptors():
+        return set(os.listdir("/proc/self/fd"))
+
+    before, limits = descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = sorted(set(range(len(before) + 20)) - set(map(int, before)))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[few], limits[1]))
+        with pytest.raises(ShortageError, match="ulimit -n") if few < 5 else nullcontext():
+            Lull().close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert descriptors() == before

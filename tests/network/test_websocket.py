@@ -308,3 +308,14 @@ def test_a_dial_that_times_out_is_no_connection_that_stood():
         wait_for(lambda: count(happenings, Closed) == 4)
         connection.stop()
     assert [happening.retry_in for happening in happenings[:4]] == pytest.approx([0.001, 0.002, 0.004, 0.008])
+
+
+@pytest.mark.parametrize("name", ["ssyncd-connection-writer", "ssyncd-look-up"])
+def test_where_no_thread_can_be_had_it_is_tried_again(server, refused_threads, name):
+    happenings = []
+    refused_threads[name] = 2
+    with connected(f"ws://localhost:{server.port}/ws", happenings, QUICK) as connection:
+        wait_for(lambda: Opened() in happenings)
+        connection.send(["hello"])
+        wait_for(lambda: server.heard == ["hello"])
+    assert [name in happening.reason for happening in happenings if isinstance(happening, Closed)] == [True, True]
