@@ -190,5 +190,7 @@ def make_directory(path: Path, state: Path) -> None:
     try:
         if not (path.is_dir() or state.exists()):
             path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise RootError(f"{path}: this is no directory") from error
     except OSError as error:
         raise RootError(f"{path}: cannot be used: {error.strerror}") from error

@@ -125,6 +125,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RootError, match="file/Sync: cannot be used"):
         make_directory(tmp_path / "file" / "Sync", tmp_path / "state")
+    with pytest.raises(RootError, match="file: this is no directory"):
+        make_directory(tmp_path / "file", tmp_path / "state")
 
 
 def test_a_folder_that_cannot_even_be_looked_at_is_named(tmp_path):

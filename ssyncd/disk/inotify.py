@@ -45,6 +45,7 @@ IS_DIR: int = InotifyConstants.IN_ISDIR
 BELOW = CREATE | DELETE | MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO
 _FLAGS = InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK
 MOUNTS = "/proc/self/mountinfo"
+OPEN_FILES = "/proc/self/fd"
 _LAST_FEW = 8
 _PAIR_WAIT_MS = 1
 _BURST = 32.0
@@ -99,7 +100,7 @@ class Inotify(InotifyFD):
         with self._lock:
             if self._closed:
                 raise OSError(9, "the watcher has stopped")
-            path = b"/proc/self/fd/%d" % directory
+            path = f"{OPEN_FILES}/{directory}".encode()
             wd = inotify_add_watch(self._inotify_fd, path, Mask(mask | _FLAGS))
         if wd == -1:
             number = ctypes.get_errno()

@@ -15,7 +15,7 @@ from pathlib import Path
 from ssyncd.disk import inotify, system
 from ssyncd.disk.base import Deliver, Hint, Rescan, Touched
 from ssyncd.disk.faults import OWN
-from ssyncd.disk.inotify import Event, Inotify
+from ssyncd.disk.inotify import OPEN_FILES, Event, Inotify
 from ssyncd.disk.watches import Directory, Place, Watches
 from ssyncd.errors import RootError, ShortageError, UnusableError
 from ssyncd.threads import begin
@@ -336,6 +336,8 @@ def _unwatchable(root: str, error: OSError) -> RootError:
     """One that is gone may come back; else the system has to give us more."""
     reason = f"{root}: cannot be watched: {os.strerror(error.errno or 0).lower()}"
     limit = _LIMITS.get(error.errno or 0)
+    if not os.path.exists(OPEN_FILES):
+        return UnusableError(f"{reason}: {OPEN_FILES} is needed for that: mount /proc")
     if limit is not None:
         return UnusableError(f"{reason}: end other programs that watch files, or raise {limit}")
     return RootError(reason)

@@ -385,6 +385,17 @@ def test_a_folder_stops_at_once_though_its_server_says_nothing(tmp_path: Path, r
         assert folder.failure is None
 
 
+def test_where_proc_is_not_mounted_that_is_what_is_said(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    monkeypatch.setattr("ssyncd.disk.inotify.OPEN_FILES", "/nowhere/fd")
+    monkeypatch.setattr("ssyncd.disk.watcher.OPEN_FILES", "/nowhere/fd")
+    folder = one.launch()
+    assert folder.wait(DEADLINE, lambda status: status.phase is Phase.FAILED)
+    assert "mount /proc" in folder.status().last_error
+
+
 @pytest.mark.parametrize("name", ["ssyncd-question", "ssyncd-ahead-1", "ssyncd-watcher", "ssyncd-connection"])
 def test_a_folder_for_which_the_system_has_no_more_threads_says_so_and_heals(
     machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch, refused_threads: dict[str, int], name: str
