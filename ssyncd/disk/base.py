@@ -25,11 +25,11 @@ def bounded(time: int) -> int:
 
 
 class Stat(NamedTuple):
-    """What lstat says: `kind` is "file", "dir", "link", "root" or "other"; times in nanoseconds; `exec` the owner's execute bit,
-    None on a file system that keeps none.
+    """What lstat says: `kind` is "file", "dir", "link", "root", "mount" or "other"; times in nanoseconds; `exec` the owner's
+    execute bit, None on a file system that keeps none.
 
-    "root" is a directory that is the root of another ssyncd folder, "other" all that cannot be synced (devices, sockets,
-    pipes, mount points).
+    Not synced are "root", a directory that is the root of another ssyncd folder, "mount", one of another file system or a Btrfs
+    subvolume, and "other": devices, sockets, pipes.
     """
 
     kind: str

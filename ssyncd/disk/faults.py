@@ -21,9 +21,15 @@ _KINDS: dict[int, type[DiskError]] = {
     errno.EILSEQ: DiskError,
     errno.EFBIG: DiskError,
 }
+UNFIT = {
+    "mount": "another file system is mounted there, or it is a subvolume",
+    "root": "a synced folder of its own",
+    "other": "not a file, directory or link",
+}
+"""What cannot be an entry, by the kind of `Stat`."""
 _WORDS = {
     errno.ELOOP: "a symbolic link is in the way",
-    errno.EXDEV: "another file system is mounted there",
+    errno.EXDEV: UNFIT["mount"],
     errno.ENAMETOOLONG: "the name is too long for this disk",
     errno.EILSEQ: "this disk cannot hold such a name",
     # What FAT, exFAT, NTFS and SMB say to a name with a colon or a question mark.

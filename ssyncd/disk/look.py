@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from ssyncd.disk.base import Stat
+from ssyncd.disk.faults import UNFIT
 from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.planner.names import valid_name
 from ssyncd.planner.tree import Entry, Kind, Tree
@@ -64,7 +65,7 @@ def _drop_lost_troubles(scanner: "Scanner") -> None:
 def _unfit(path: str, name: str, stat: Stat) -> str | None:
     """Why this cannot be an entry."""
     if stat.kind not in KINDS:
-        return "not a file, directory or link"
+        return UNFIT[stat.kind]
     if path.count("/") >= DEEPEST:
         return f"more than {DEEPEST} directories deep"
     return valid_name(name)

@@ -112,7 +112,7 @@ class RealCalls:
     def _kind_of_directory(self, seen: os.stat_result, directory: int, name: str) -> str:
         # Only for directories: overlayfs shows files of its layers with another device.
         if seen.st_dev != self._device:
-            return "other"
+            return "mount"
         if directory == self.root and name in ("", "."):
             return "dir"
         try:

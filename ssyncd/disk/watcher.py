@@ -16,6 +16,7 @@ from ssyncd.disk import inotify, system
 from ssyncd.disk.base import Deliver, Hint, Rescan, Touched
 from ssyncd.disk.faults import OWN
 from ssyncd.disk.inotify import OPEN_FILES, Event, Inotify
+from ssyncd.disk.mounts import mounted_in
 from ssyncd.disk.watches import Directory, Place, Watches
 from ssyncd.errors import RootError, ShortageError, UnusableError
 from ssyncd.threads import begin
@@ -50,6 +51,7 @@ class DiskWatcher:
         self._watches: Watches | None = None
         self._lost = ""
         self._parent_wd = -1
+        self._mounted = frozenset[str]()
         self._writing = set[Place]()
         self._deliver: Deliver | None = None
         # One asks at a time how far we are; `_passed` is set when the sign of the one who asks has come by.
@@ -121,6 +123,7 @@ class DiskWatcher:
             return reader.watch(directory, inotify.BELOW | (inotify.MOVE_SELF if directory == self._handle else 0))
 
         self._watches = Watches(self._handle, watch, reader.unwatch, reader.should_keep_running)
+        self._mounted = mounted_in(self._root)
         self._watches.cover(self._watches.root)
         self._lost = ""
         for wd in before.difference(self._watches.by_wd):
@@ -265,10 +268,22 @@ class DiskWatcher:
         return self._retry_root() if self._lost and mask & (inotify.CREATE | inotify.MOVED_TO) else []
 
     def _note_mounts(self) -> None:
-        """Something was mounted or unmounted: is the folder still what its path leads to?"""
+        """Something was mounted or unmounted: is the folder still what its path leads to, and all that is in it?"""
         with self._lock:
-            hints = [] if self._handle < 0 or self._is_in_place() else self._lose("the folder was unmounted")
+            hints = (
+                self._look_at_mounts()
+                if self._handle < 0 or self._is_in_place()
+                else self._lose("the folder was unmounted")
+            )
         self._send(hints)
+
+    def _look_at_mounts(self) -> list[Hint]:
+        before, self._mounted = self._mounted, mounted_in(self._root)
+        if self._watches is None:
+            return []
+        changed = sorted(before ^ self._mounted)
+        self._watches.settle([place for path in changed if (place := self._watches.place(path)) is not None])
+        return [Rescan(path, "a file system was mounted or unmounted") for path in changed]
 
     def _is_in_place(self) -> bool:
         try:

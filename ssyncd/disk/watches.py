@@ -93,6 +93,14 @@ class Watches:
         head = place[0].path(self.root)
         return head if head is None else f"{head}/{place[1]}" if head else place[1]
 
+    def place(self, path: str) -> Place | None:
+        """Where a path leads to, if the directory it is in is watched."""
+        here: Directory | None = self.root
+        *heads, name = path.split("/")
+        for head in heads:
+            here = here.children.get(head) if here is not None else None
+        return (here, name) if here is not None else None
+
     def cover(self, directory: Directory) -> None:
         """Watch everything below; each directory is watched before it is listed, so nothing made meanwhile is missed."""
         stack = [directory]

@@ -401,19 +401,42 @@ def test_a_watcher_that_fails_says_so(root: Path, monkeypatch: pytest.MonkeyPatc
     heard.watcher.stop()
 
 
+def mount(path: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+
+
+def unmount(path: Path) -> None:
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def test_what_is_mounted_in_the_folder_is_told_and_what_was_there_is_watched_again(root: Path, tmp_path: Path) -> None:
+    """Also where it was mounted before the watcher started. Inotify tells neither."""
+    disks = [root / "a disk", root / "d/inside"]
+    for disk in disks:
+        (disk / "below").mkdir(parents=True)
+    mount(disks[0])
+    heard = Heard(root)
+    try:
+        heard.watcher.start(heard)
+        mount(disks[1])
+        assert heard.until(bool) == [Rescan("d/inside", "a file system was mounted or unmounted")]
+        for path in ("a disk", "d/inside"):
+            unmount(root / path)
+            heard.until(lambda hints, path=path: [hint.path for hint in hints] == [path])
+            (root / path / "below/file").touch()
+            heard.until(lambda hints, path=path: Touched(f"{path}/below/file") in hints)
+    finally:
+        heard.watcher.stop()
+        for disk in disks:
+            subprocess.run(["umount", "--lazy", disk], check=False, capture_output=True)
+
+
 def test_a_lazy_unmount_is_told_at_once_and_one_elsewhere_is_not(root: Path, tmp_path: Path) -> None:
     """Inotify tells neither."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-
-    def mount(path: Path) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("file systems cannot be mounted here")
-
-    def unmount(path: Path) -> None:
-        subprocess.run(["umount", "--lazy", path], check=True)
-
     mount(root)
     (root / ".ssyncd/stage").mkdir(parents=True)
     heard = Heard(root)

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -418,3 +419,29 @@ def test_a_folder_that_cannot_have_its_first_thread_leaves_nothing_behind(
     with pytest.raises(ShortageError, match="no thread for folder shared"):
         one.launch()
     one.start()
+
+
+def test_what_is_mounted_in_a_folder_is_named_and_what_it_hides_is_not_taken_for_deleted(
+    machines: tuple[Machine, Machine],
+) -> None:
+    one, two = machines
+    (one.path / "inside").mkdir()
+    (one.path / "inside" / "file").write_text("1")
+    one.start()
+    folder = two.start()
+    until(lambda: (two.path / "inside" / "file").exists())
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", two.path / "inside"]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        assert folder.wait(DEADLINE, lambda status: [trouble.path for trouble in status.troubles] == ["inside"])
+        assert "another file system" in folder.status().troubles[0].reason
+        (two.path / "inside" / "other").write_text("2")
+        (two.path / "beside").write_text("3")
+        until(lambda: (one.path / "beside").exists())
+    finally:
+        subprocess.run(["umount", "--lazy", two.path / "inside"], check=True)
+    assert folder.wait(DEADLINE, lambda status: not status.troubles)
+    (two.path / "inside" / "file").write_text("4")
+    until(lambda: (one.path / "inside" / "file").read_text() == "4")
+    assert not (one.path / "inside" / "other").exists()
