@@ -29,7 +29,8 @@ UNFIT = {
 """What cannot be an entry, by the kind of `Stat`."""
 _WORDS = {
     errno.ELOOP: "a symbolic link is in the way",
-    errno.EXDEV: UNFIT["mount"],
+    # openat2 says so of the first, rename of the second: mergerfs, or directories encrypted or limited by themselves.
+    errno.EXDEV: "another file system is mounted there, or this one moves nothing there (see README, mergerfs)",
     errno.ENAMETOOLONG: "the name is too long for this disk",
     errno.EILSEQ: "this disk cannot hold such a name",
     # What FAT, exFAT, NTFS and SMB say to a name with a colon or a question mark.
