@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ssyncd.disk.base import Stat
+from ssyncd.disk.heritage import Heritage
 
 
 class Calls(Protocol):
@@ -49,7 +50,15 @@ class Calls(Protocol):
         """Whether something here goes by just this name, where `look` takes others too."""
 
     def inode(self, handle: int, /) -> int: ...
-    def mode(self, directory: int, name: str, /) -> int: ...
+    def mode(self, directory: int, name: str, /) -> int:
+        """Permission bits."""
+
+    def heritage(self, directory: int, name: str, /) -> Heritage:
+        """Of a file that takes the place of this one; "" for any that is new in the directory."""
+
+    def give(self, heritage: Heritage, name: str, /) -> None:
+        """All but the mode to a new file of the stage. Never fails: what cannot be had is left."""
+
     def names(self, directory: int, name: str, /) -> int: ...
     def read_link(self, directory: int, name: str, /) -> str: ...
     def open(self, directory: int, name: str, /) -> int:

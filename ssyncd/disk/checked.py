@@ -13,7 +13,7 @@ from ssyncd.disk.base import Arrival, Doomed, Leftover, Reader, Staged, Stat, Wa
 from ssyncd.disk.calls import Calls
 from ssyncd.disk.faults import OWN, check_names, check_utf8, disk_error, refuse_special
 from ssyncd.disk.files import OpenFile, StagedFile
-from ssyncd.disk.moving import Mover, mode_for
+from ssyncd.disk.moving import Mover, with_exec
 from ssyncd.disk.place import Place
 from ssyncd.disk.stage import StageNames
 from ssyncd.disk.together import Together
@@ -181,7 +181,8 @@ class CheckedDisk:
         with Place(self._calls, path) as place:
             if expected is not None:
                 place.expect(expected)
-            self._mover.make_ready(place, staged.name, expected, mtime, exec)
+            heritage = self._calls.heritage(place.parent, place.name if expected is not None else "")
+            self._mover.make_ready(staged.name, heritage, mtime, exec)
             seen = self._mover.bring(place, staged.name, expected, keep)
         self._names.done(staged.tag, staged.name)
         return seen
@@ -240,7 +241,7 @@ class CheckedDisk:
                 if not expected.same(self._calls.look_open(handle)):
                     raise ChangedError(path, "it changed since it was looked at")
                 if self._calls.keeps_exec:
-                    self._calls.chmod_open(handle, mode_for(self._calls, place, expected, exec))
+                    self._calls.chmod_open(handle, with_exec(self._calls.mode(place.parent, place.name), exec))
                 place.expect(expected)
                 return self._calls.look_open(handle)
             finally:

@@ -13,6 +13,7 @@ from itertools import chain
 from ssyncd.disk.base import Hint, Rescan, Stat, Touched
 from ssyncd.disk.calls import unlink_each
 from ssyncd.disk.faults import OWN, is_own
+from ssyncd.disk.heritage import Heritage
 from ssyncd.disk.nodes import FileSystem, Node, fail
 from ssyncd.errors import RootError
 
@@ -137,7 +138,13 @@ class MemoryCalls:
 
     def mode(self, directory: int, name: str, /) -> int:
         with self._call("mode", directory, name) as node:
-            return self.files.child(node, name).mode
+            return self.files.child(node, name).mode & 0o777
+
+    def heritage(self, directory: int, name: str, /) -> Heritage:
+        return Heritage(self.mode(directory, name) if name else self.new_mode)
+
+    def give(self, heritage: Heritage, name: str, /) -> None:
+        """Here a file has nothing but its mode."""
 
     def names(self, directory: int, name: str, /) -> int:
         with self._call("names", directory, name) as node:
@@ -236,7 +243,7 @@ class MemoryCalls:
             node = self._node(source)
             moved, to = self.files.child(node, name), self._node(target)
             self._refuse_taken(to, new_name)
-            if self._inside(to, moved):
+            if _is_inside(to, moved):
                 raise fail(errno.EINVAL, new_name)
             self.files.enter(node, name, None)
             self.files.enter(to, new_name, moved)
@@ -249,12 +256,6 @@ class MemoryCalls:
         if moved.kind == "dir" and (is_own(before) or before.startswith("?")):
             return Rescan(path, "a new directory")
         return Touched(path)
-
-    def _inside(self, node: Node, directory: Node) -> bool:
-        at: Node | None = node
-        while at is not None and at is not directory:
-            at = at.parent
-        return at is not None
 
     def exchange(self, one: int, name: str, other: int, other_name: str, /) -> None:
         told = (other, other_name) if one == self.stage else (one, name)
@@ -315,6 +316,13 @@ class MemoryCalls:
             raise RootError(f"memory: {OWN}/folder is gone") from error
         if marker.data.decode() != self.identity:
             raise RootError(f"memory: {OWN}/folder names another folder")
+
+
+def _is_inside(node: Node, directory: Node) -> bool:
+    at: Node | None = node
+    while at is not None and at is not directory:
+        at = at.parent
+    return at is not None
 
 
 def _used(directory: Node) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from ssyncd.disk.base import Stat, bounded
 from ssyncd.disk.calls import Calls
+from ssyncd.disk.heritage import Heritage
 from ssyncd.disk.place import Place
 from ssyncd.disk.stage import StageNames
 from ssyncd.errors import ChangedError, GoneError
@@ -14,9 +15,8 @@ from ssyncd.errors import ChangedError, GoneError
 log = logging.getLogger(__name__)
 
 
-def mode_for(calls: Calls, place: Place, expected: Stat | None, exec: bool) -> int:
-    """Permission bits: those of the file that is there but setuid and the like; `exec` where reading is allowed."""
-    mode = calls.mode(place.parent, place.name) & 0o777 if expected is not None else calls.new_mode
+def with_exec(mode: int, exec: bool) -> int:
+    """Permission bits: `exec` where reading is allowed."""
     if exec == bool(mode & 0o100):
         return mode
     return mode | (mode & 0o444) >> 2 | 0o100 if exec else mode & ~0o111
@@ -29,13 +29,15 @@ class Mover:
         self._calls = calls
         self._names = names
 
-    def make_ready(self, place: Place, name: str, expected: Stat | None, mtime: int, exec: bool) -> None:
-        """A finished file of the stage gets the time (microseconds) and the mode that it is to have at its place."""
+    def make_ready(self, name: str, heritage: Heritage, mtime: int, exec: bool) -> None:
+        """A finished file of the stage gets all that it is to have at its place; `mtime` in microseconds."""
         self._calls.set_mtime(self._calls.stage, name, bounded(mtime * 1000))
         if not self._calls.keeps_exec:
             return
-        mode = mode_for(self._calls, place, expected, exec)
-        if mode != self._calls.new_mode or expected is not None:
+        self._calls.give(heritage, name)
+        mode = with_exec(heritage.mode, exec)
+        # A list has set the mode already, but without regard to `exec`.
+        if mode != self._calls.new_mode or heritage.attributes:
             self._calls.chmod(self._calls.stage, name, mode)
 
     # In

@@ -10,11 +10,12 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from ssyncd.disk import system
+from ssyncd.disk import heritage, system
 from ssyncd.disk.base import WORD, Stat, bounded
 from ssyncd.disk.calls import unlink_each
 from ssyncd.disk.checked import CheckedDisk
 from ssyncd.disk.faults import OWN, disk_error, reason_of
+from ssyncd.disk.heritage import Heritage
 from ssyncd.disk.root import Root
 from ssyncd.errors import UnusableError
 
@@ -70,7 +71,7 @@ class RealCalls:
         self.root = root.handle
         self.stage = root.stage
         self._device = root.device
-        self.new_mode, self._refuses, self.exchanges, self.keeps_exec, self.grain = _probe(root.stage)
+        self.new_mode, self._owners, self._refuses, self.exchanges, self.keeps_exec, self.grain = _probe(root.stage)
         self.folds = _folds(root.handle)
 
     def open_dir(self, path: str, /) -> int:
@@ -145,7 +146,13 @@ class RealCalls:
         return os.fstat(handle).st_ino
 
     def mode(self, directory: int, name: str, /) -> int:
-        return stat.S_IMODE(os.lstat(name, dir_fd=directory).st_mode)
+        return os.lstat(name, dir_fd=directory).st_mode & 0o777
+
+    def heritage(self, directory: int, name: str, /) -> Heritage:
+        return heritage.of_file(directory, name) if name else heritage.of_directory(directory, self.new_mode)
+
+    def give(self, given: Heritage, name: str, /) -> None:
+        heritage.give(given, self.stage, name, *self._owners)
 
     def names(self, directory: int, name: str, /) -> int:
         return os.lstat(name, dir_fd=directory).st_nlink
@@ -236,14 +243,16 @@ class RealCalls:
         self._root.check()
 
 
-def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
-    """What this file system can do: (mode of a new file, rename that never replaces, exchange, execute bits, step of times)."""
+def _probe(stage: int) -> tuple[int, tuple[int, int], bool, bool, bool, int]:
+    """What this file system does: (mode of a new file, its user and group, rename that never replaces, exchange, execute bits,
+    step of times)."""
     one, other = "probe-1", "probe-2"
     _clear(stage, one, other)
     try:
         for name in (one, other):
             os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=stage))
-        mode = stat.S_IMODE(os.lstat(one, dir_fd=stage).st_mode)
+        seen = os.lstat(one, dir_fd=stage)
+        mode = stat.S_IMODE(seen.st_mode)
         keeps_exec, grain = _keeps_exec(stage, one, mode ^ 0o100), _step_of_times(stage, one)
         exchanges = _works(stage, one, other, system.RENAME_EXCHANGE)
         os.unlink(other, dir_fd=stage)
@@ -252,7 +261,7 @@ def _probe(stage: int) -> tuple[int, bool, bool, bool, int]:
         raise UnusableError(f"the folder cannot be written: {reason_of(error)}") from error
     finally:
         _clear(stage, one, other)
-    return mode, refuses, exchanges, keeps_exec, grain
+    return mode, (seen.st_uid, seen.st_gid), refuses, exchanges, keeps_exec, grain
 
 
 def _keeps_exec(stage: int, name: str, mode: int) -> bool:

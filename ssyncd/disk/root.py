@@ -19,6 +19,7 @@ import orjson
 
 from ssyncd.disk import system
 from ssyncd.disk.faults import OWN, reason_of
+from ssyncd.disk.heritage import DEFAULT
 from ssyncd.errors import BusyError, RootError, UnusableError
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENODEV, errno.ENXIO)
@@ -163,6 +164,9 @@ def _own_directory(parent: int, name: str) -> int:
     handle = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
         os.fchmod(handle, 0o700)
+    # Else what comes into it would have rights that are not for where it goes then.
+    with suppress(OSError):
+        os.removexattr(handle, DEFAULT)
     return handle
 
 

@@ -73,10 +73,11 @@ class Together:
     def _put_inside(self, inside: Sequence[Arrival], found: dict[str, Stat | DiskError]) -> None:
         entered: list[tuple[Place, Arrival, Stat]] = []
         with _noting(found, *(one.path for one in inside)), Place(self._calls, inside[0].path) as first:
+            heritage = self._calls.heritage(first.parent, "")
             for one in inside:
                 try:
                     place = first.beside(one.path)
-                    self._mover.make_ready(place, one.staged.name, None, one.mtime, one.exec)
+                    self._mover.make_ready(one.staged.name, heritage, one.mtime, one.exec)
                     entered.append((place, one, self._mover.enter(place, one.staged.name)))
                 except _FAILURES as error:
                     found[one.path] = _named(error, one.path)
