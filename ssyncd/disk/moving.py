@@ -192,8 +192,11 @@ class Mover:
             raise ChangedError(place.path, "the directory is not empty")
         try:
             self.take(place, aside, expected)
-        except PermissionError:
-            # A read-only directory cannot change its parent, but an empty one can be removed where it is.
+        except OSError as error:
+            # A read-only directory cannot change its parent, nor can one that overlayfs has from below (EXDEV); but an empty one
+            # can be removed where it is.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EXDEV):
+                raise
             self._calls.rmdir(place.parent, place.name)
             return
         with self._back_if_not(aside, place):

@@ -525,3 +525,20 @@ def test_bytes_that_a_disk_cannot_keep_when_their_file_is_closed_are_forgotten(w
     again = world.disk.stage(TAG, resume=True)
     assert again.size() == 0
     again.discard()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EXDEV])
+def test_an_empty_directory_that_cannot_be_taken_aside_is_removed_where_it_is(number: int) -> None:
+    disk = MemoryDisk()
+    for path in ("empty", "full", "full/inside"):
+        disk.make_dir(path)
+
+    def refuse(call: str, _: str) -> None:
+        if call == "rename":
+            raise OSError(number, os.strerror(number))
+
+    disk.on_step = refuse
+    disk.remove("empty", TAG, there(disk, "empty"))
+    with pytest.raises(DiskError):
+        disk.remove("full", TAG, there(disk, "full"))
+    assert set(disk.list("")) == {"full"}
