@@ -18,7 +18,7 @@ from pybase64 import b64decode, b64encode
 
 from ssyncd.content.chunks import ID_SIZE, MAX_CHUNK, chunk_id
 from ssyncd.content.compression import open_sealed, seal, seal_apart
-from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RemoteError
+from ssyncd.errors import ChunkMissingError, ContentError, NetworkError, RefusedError, RemoteError
 from ssyncd.network.base import ChunkStore
 from ssyncd.network.http import (
     PASSING,
@@ -42,6 +42,7 @@ MAX_IDS = 10_000
 MAX_CHECKED = 1000
 REQUEST_BYTES = 8 * 1024 * 1024
 LEAST_BYTES = 64 * 1024
+TOO_LARGE = 413
 LENGTH_SIZE = 4
 ABSENT = 0xFFFFFFFF
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -252,7 +253,8 @@ class RetryingChunks:
     give up: without one, until the time is over or the store is closed.
 
     `put` keeps what it is given until it is stored: callers give a bounded batch at a time. A request that breaks off has to go
-    again from its first byte, so each failure halves what the next one holds: some progress is made on the worst connection.
+    again from its first byte, so each failure halves what the next one holds: some progress is made on the worst connection. So
+    does one that is too large for a proxy (nginx takes 1 MiB, if not told otherwise), for good.
     """
 
     def __init__(
@@ -268,8 +270,9 @@ class RetryingChunks:
         self._pause = pause or self._closed.wait
         self._chance = chance
         self._patience = patience
-        # Plain bytes in one request to store chunks. Several threads write it: any of their values will do.
-        self._most = REQUEST_BYTES
+        # Plain bytes in one request to store chunks, and the most that a proxy before the server takes, as far as is known.
+        # Several threads write them: any of their values will do.
+        self._most = self._allowed = REQUEST_BYTES
 
     def missing(self, ids: Sequence[bytes]) -> set[bytes]:
         return self._persist(lambda: self._store.missing(ids))
@@ -288,9 +291,17 @@ class RetryingChunks:
                 failures += 1
                 self._most = max(LEAST_BYTES, min(self._most, _size(some)) // 2)
                 self._wait(error, failures)
+            except RefusedError as error:
+                if error.code != TOO_LARGE:
+                    raise
+                if len(some) == 1:
+                    raise RefusedError(
+                        f"{_size(some)} bytes at once are too many for the server or a proxy before it", TOO_LARGE
+                    ) from error
+                self._most = self._allowed = min(self._allowed, _size(some) // 2)
             else:
                 failures = 0
-                self._most = min(REQUEST_BYTES, self._most + self._most // 4)
+                self._most = min(self._allowed, self._most + self._most // 4)
                 del left[: len(some)]
         return sent
 

@@ -1,6 +1,7 @@
 """Requests to one server over HTTP: a pool of connections, errors mapped, answers bounded, and an end to all of it on close."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -283,4 +284,7 @@ def _reason(error: Exception) -> str:
 
 
 def _extract(data: bytes) -> str:
-    return " ".join(data[:MAX_ERROR_TEXT].decode(errors="replace").split())
+    """Of a web page, as proxies send it, its title."""
+    text = data[:MAX_ANSWER].decode(errors="replace")
+    title = re.search(r"<title>([^<]*)", text, re.IGNORECASE)
+    return " ".join((title[1] if title else text).split())[:MAX_ERROR_TEXT]

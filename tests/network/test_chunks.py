@@ -369,6 +369,40 @@ def test_on_a_connection_that_carries_little_at_a_time_everything_arrives_in_the
     assert sum(sizes) < 4 * 8_000_000
 
 
+class Proxied(MemoryChunks):
+    """Behind a proxy that takes no more than a million bytes at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def put(self, chunks):
+        chunks = list(chunks)
+        self.sizes.append(sum(len(plain) for _, plain in chunks))
+        if self.sizes[-1] > 1_000_000:
+            raise RefusedError("413 Request Entity Too Large (413)", 413)
+        return super().put(chunks)
+
+
+def test_behind_a_proxy_that_takes_little_at_once_everything_arrives_without_waiting():
+    pauses, inner = Pauses(), Proxied()
+    store = RetryingChunks(inner, pauses, lambda: 0.0)
+    for first in (10, 100, 190):
+        chunks = named(*(b"%03d" % number * 30_000 for number in range(first, first + 90)))
+        store.put(chunks)
+        assert inner.missing([id for id, _ in chunks]) == set()
+    # And what it takes is not asked again and again.
+    assert [size for size in inner.sizes if size > 1_000_000] == [8_100_000, 4_050_000, 1_980_000]
+    assert not pauses.waited
+
+
+def test_a_chunk_that_a_proxy_does_not_take_at_all_is_named_as_that():
+    inner = Proxied()
+    store = RetryingChunks(inner, Pauses(), lambda: 0.0)
+    with pytest.raises(RefusedError, match="1100000 bytes at once are too many for the server or a proxy before it"):
+        store.put(named(b"x" * 1_100_000, b"milk"))
+
+
 def test_a_cancelled_pause_ends_the_request():
     pauses = Pauses(give_up_after=1)
     store, inner = retrying(100, pauses)

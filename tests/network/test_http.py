@@ -45,6 +45,10 @@ def test_retry_after_a_date_to_come():
         (b'{"msg": 5}', '{"msg": 5} (507)'),
         (b"plain\n words ", "plain words (507)"),
         (b"", "status 507"),
+        (
+            b"<html>\r\n<head><TITLE>413 Too\n Large</TITLE></head>\r\n<body><h1>no</h1></body></html>",
+            "413 Too Large (507)",
+        ),
         (b"\xff\x00", "\ufffd\x00 (507)"),
     ],
 )
