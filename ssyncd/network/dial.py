@@ -203,7 +203,7 @@ def _refusal(error: Any, where: str) -> NetworkError:
         return NetworkError(
             f"{where} answers with a web page, it is no sync server or a proxy stands between (status {status})"
         )
-    return NetworkError(f"{where} refuses a websocket (status {status})")
+    return NetworkError(f"{where} refuses a websocket, or a proxy before it does not pass it on (status {status})")
 
 
 def _retry_after(value: str | None) -> float | None:

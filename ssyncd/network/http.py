@@ -278,8 +278,8 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 
 def _reason(error: Exception) -> str:
     """The last cause is the one that tells something: urllib3 wraps it."""
-    inner = getattr(error, "reason", None)
-    text = str(inner if isinstance(inner, Exception) else error)
+    inner = getattr(error, "reason", None) or next((cause for cause in error.args if isinstance(cause, OSError)), None)
+    text = str(getattr(inner, "strerror", None) or inner if isinstance(inner, Exception) else error)
     return text.rpartition("object at 0x")[2].partition(": ")[2] or text
 
 
