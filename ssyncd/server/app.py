@@ -19,6 +19,7 @@ from ssyncd.errors import BusyError, StateError, UsageError
 from ssyncd.server.answers import SERVICES
 from ssyncd.server.api import make_app
 from ssyncd.server.blobs.opening import open_blobs
+from ssyncd.server.certificate import encryption
 from ssyncd.server.housekeeping import Housekeeping
 from ssyncd.server.services import Services
 from ssyncd.server.sessions import SESSIONS
@@ -102,7 +103,7 @@ class Server:
     async def _start(self, undo: contextlib.AsyncExitStack) -> str:
         settings = self._settings
         host, port = _address(settings.listen)
-        encryption = _encryption(settings)
+        encrypted = encryption(settings)
         undo.enter_context(_locked(settings.data))
         database = open_database(settings.data, settings.database)
         undo.callback(database.close)
@@ -125,9 +126,9 @@ class Server:
         app.on_shutdown.append(_close_connections)
         await runner.setup()
         undo.push_async_callback(runner.cleanup)
-        await _listen(runner, host, port, encryption)
+        await _listen(runner, host, port, encrypted)
         chores.start()
-        return _url(runner, encryption is not None)
+        return _url(runner, encrypted is not None)
 
 
 async def _close_connections(app: web.Application) -> None:
@@ -136,9 +137,9 @@ async def _close_connections(app: web.Application) -> None:
     await app[SESSIONS].close()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int, encryption: ssl.SSLContext | None) -> None:
+async def _listen(runner: web.AppRunner, host: str, port: int, encrypted: ssl.SSLContext | None) -> None:
     try:
-        await web.TCPSite(runner, host, port, ssl_context=encryption).start()
+        await web.TCPSite(runner, host, port, ssl_context=encrypted).start()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise BusyError(f"{host}:{port}: another program listens there") from error
@@ -156,24 +157,6 @@ def _address(listen: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"--listen {listen}: HOST:PORT is needed")
     return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def _encryption(settings: ServerSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None and settings.tls_key is None:
-        return None
-    if settings.tls_cert is None:
-        raise UsageError("--tls-key needs --tls-cert")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)
-    except OSError as error:
-        # ssl.SSLError is one.
-        raise UsageError(f"the certificate {settings.tls_cert} cannot be used: {error}") from error
-    return context
-
-
-def _no_password() -> str:
-    raise UsageError("the key of the certificate has a password; store it without one, readable only for the server")
 
 
 @contextlib.contextmanager

@@ -205,23 +205,47 @@ def test_wrong_settings_are_named(tmp_path: Path, settings: dict[str, object], t
         starting(tmp_path, **settings)
 
 
-def test_a_server_with_a_certificate_speaks_tls(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+def make_certificate(directory: Path, key: str = "key.pem") -> ssl.SSLContext:
+    """cert.pem, and its key; what trusts just this one."""
     made = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+         "-keyout", directory / key, "-out", directory / "cert.pem"],
         capture_output=True, check=False,
     )  # fmt: skip
     if made.returncode:
         pytest.skip("openssl makes no certificate here")
-    trust = ssl.create_default_context(cafile=certificate)
+    return ssl.create_default_context(cafile=directory / "cert.pem")
+
+
+async def is_trusted(url: str, trust: ssl.SSLContext) -> bool:
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/healthz", ssl=trust) as answer:
+            return answer.status == 200
+    except aiohttp.ClientConnectorCertificateError:
+        return False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_with_a_certificate_speaks_tls_and_takes_a_new_one(tmp_path: Path, host: str) -> None:
+    """Also for who names no server but an address; and while only half of it is there, the old one goes on."""
+    old = make_certificate(tmp_path)
 
     async def story() -> None:
-        server = Server(ServerSettings(tmp_path, listen="127.0.0.1:0", tls_cert=certificate, tls_key=key))
+        files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+        server = Server(ServerSettings(tmp_path, listen="127.0.0.1:0", **files))
         url = await server.start()
         assert url.startswith("https://127.0.0.1:")
-        async with aiohttp.ClientSession() as http, http.get(f"{url}/healthz", ssl=trust) as answer:
-            assert answer.status == 200
+        url = url.replace("127.0.0.1", host)
+        assert await is_trusted(url, old)
+        new = make_certificate(tmp_path, "new.pem")
+        assert await is_trusted(url, old)
+        assert not await is_trusted(url, new)
+        (tmp_path / "new.pem").replace(tmp_path / "key.pem")
+        assert await is_trusted(url, new)
+        assert not await is_trusted(url, old)
+        (tmp_path / "cert.pem").unlink()
+        assert await is_trusted(url, new)
         await server.stop()
 
     run(story())
