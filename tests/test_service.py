@@ -2,10 +2,12 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from ssyncd import service
+from ssyncd.cli import cli
 from ssyncd.errors import SsyncdError
 
 
@@ -85,13 +87,23 @@ def test_words_with_spaces_percents_and_dollars_reach_the_program_as_they_are():
     assert 'Environment="XDG_STATE_HOME=/s t/50%%"\n' in text
 
 
-def test_the_unit_is_one_that_systemd_accepts(home):
+def of_a_server():
+    text = (Path(__file__).parents[1] / "systemd" / "ssyncd-server.service").read_text("utf-8")
+    _, command, _ = re.split(r"ExecStart=/opt/ssyncd/bin/ssyncd (.*)", text)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command.split(), "--help"], prog_name="ssyncd")
+    assert ended.value.code == 0
+    return text.replace("/opt/ssyncd/bin/ssyncd", "/bin/true")
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"), [("--user", lambda: service.render(["/bin/true", "a b", "50%"], {})), ("--system", of_a_server)]
+)
+def test_the_units_are_such_as_systemd_accepts(home, scope, text):
     verify = shutil.which("systemd-analyze")
     if verify is None:
         pytest.skip("no systemd-analyze here")
     unit = home / "ssyncd.service"
-    unit.write_text(service.render(["/bin/true", "a b", "50%"], {}))
-    done = subprocess.run(
-        [verify, "verify", "--user", str(unit)], capture_output=True, text=True, timeout=60, check=False
-    )
+    unit.write_text(text())
+    done = subprocess.run([verify, "verify", scope, str(unit)], capture_output=True, text=True, timeout=60, check=False)
     assert not re.search(r"ssyncd\.service:\d+|Unknown", done.stderr), done.stderr
