@@ -22,6 +22,7 @@ from ssyncd.errors import (
     SignInError,
     SsyncdError,
     StateError,
+    UntrustedError,
     UsageError,
 )
 from ssyncd.tuning import keep_memory, open_many_files, rare_collections
@@ -30,6 +31,7 @@ _INTERRUPTED = 130  # what shells report for a program ended by SIGINT
 # What to do about it, where the error's own text does not say; the first class that fits.
 _ADVICE: tuple[tuple[type[SsyncdError], str], ...] = (
     (SignInError, "ssyncd login URL --user NAME"),
+    (UntrustedError, "`ca_file` under [server] in the settings can name who is to be trusted"),
     (BusyError, "end the other one, or ask it: ssyncd status"),
     (RefusedError, ""),
     (NetworkError, "check the URL and whether the server runs"),

@@ -7,6 +7,7 @@
     +-- RemoteError             the server answered, and the answer is a refusal or nonsense
     |   +-- ProtocolError       a message that does not follow the protocol
     |   |   +-- ApplyError      a diff that does not fit the value it is for
+    |   +-- UntrustedError      a certificate of nobody we trust, or of another server, or an old one
     |   +-- SignInError         name, password or token not accepted
     |   +-- RefusedError        a refusal with a Simperium or HTTP code
     +-- ContentError            bytes that are not what they should be (hash, length, encoding)
@@ -84,6 +85,10 @@ class ProtocolError(RemoteError):
 
 class ApplyError(ProtocolError):
     """A diff that does not fit the value it should be applied to."""
+
+
+class UntrustedError(RemoteError):
+    """The server's certificate does not prove that it is the one meant."""
 
 
 class SignInError(RemoteError):

@@ -18,9 +18,18 @@ import urllib3
 from msgspec import Struct
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError
 
-from ssyncd.errors import ConfigError, NetworkError, RefusedError, RemoteError, SignInError, SsyncdError, UsageError
+from ssyncd.errors import (
+    ConfigError,
+    NetworkError,
+    RefusedError,
+    RemoteError,
+    SignInError,
+    SsyncdError,
+    UntrustedError,
+    UsageError,
+)
 from ssyncd.network.reach import Reach, reach
 
 CONNECT_TIMEOUT = 10.0
@@ -143,8 +152,8 @@ class HttpServer:
     def _map(self, error: Exception) -> SsyncdError:
         if self._closed:
             return NetworkError(f"{self.url}: the connection was closed here")
-        if isinstance(error, SSLError) and "certificate" in str(error).lower():
-            return RemoteError(f"{self.url}: the certificate is not trusted: {_reason(error)}")
+        if (why := _distrust(error)) is not None:
+            return UntrustedError(f"{self.url}: the certificate is not trusted: {why}")
         return NetworkError(f"{self.url}: {_reason(error)}")
 
     def _connect(self) -> socket.socket:
@@ -274,6 +283,13 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"{ca_file}: no usable certificate: {error}") from error
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    """Why a certificate was not accepted, if that is what went wrong."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error.verify_message if error is not None else None
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from ssyncd.errors import NetworkError, RemoteError, UsageError
+from ssyncd.errors import NetworkError, RemoteError, UntrustedError, UsageError
 from ssyncd.network.http import LONGEST_WAIT, Answer, HttpServer, checked_url, explain, part, retry_after
 from tests.network.servers import Reply, fake_server, offered, real_server
 from tests.network.wires import RawServer, answer
@@ -171,5 +171,5 @@ def test_only_a_trusted_certificate_is_good_enough(tmp_path):
     with real_server(tmp_path / "data", tls_cert=cert, tls_key=key) as account:
         assert account.url.startswith("https://")
         assert offered(account.url, ca_file=cert).chunks
-        with pytest.raises(RemoteError, match="certificate is not trusted"):
+        with pytest.raises(UntrustedError, match=r"certificate is not trusted: self-signed certificate$"):
             offered(account.url)
