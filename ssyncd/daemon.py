@@ -26,7 +26,9 @@ from ssyncd.status import FolderStatus, Phase, Status
 from ssyncd.threads import begin
 
 ONE_SHOT = frozenset({"wait", "pull", "sync"})
-FOLDER_COMMANDS = frozenset({"approve", "pause", "resume", "rescan", "conflicts", "history", "restore", "verify"})
+FOLDER_COMMANDS = frozenset(
+    {"approve", "pause", "resume", "rescan", "conflicts", "history", "deleted", "restore", "verify"}
+)
 
 _log = logging.getLogger(__name__)
 

@@ -209,7 +209,20 @@ def test_a_path_finds_its_folder_from_anywhere(folder, capsys, monkeypatch):
             ("history", {"path": "a/link"}),
             ("restore", {"path": "gone.txt", "version": "3"}),
         ]
+        running.runners["Sync"].requests.clear()
+        for words in (["deleted", "Sync"], ["deleted", str(folder.path)], ["deleted", "x"], ["restore", "x"]):
+            assert main(words) == Exit.OK
+        assert running.runners["Sync"].requests == [
+            ("deleted", {"path": ""}),
+            ("deleted", {"path": ""}),
+            ("deleted", {"path": "a/x"}),
+            ("restore", {"path": "a/x", "version": ""}),
+        ]
+        assert running.runners["Other"].requests == []
+        assert main(["deleted"]) == Exit.OK
+        assert running.runners["Other"].requests == [("deleted", {"path": ""})]
         capsys.readouterr()
+        assert main(["deleted", "/etc/passwd"]) == Exit.USAGE
         assert main(["history", "/etc/passwd"]) == Exit.USAGE
         assert "none of the folders" in capsys.readouterr().err
         assert main(["history", str(folder.path)]) == Exit.USAGE

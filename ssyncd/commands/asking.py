@@ -1,4 +1,4 @@
-"""What running daemons are asked: status, wait, pause, resume, approve, conflicts, history, restore, verify, stop."""
+"""What running daemons are asked: status, wait, pause, resume, approve, conflicts, history, deleted, restore, verify, stop."""
 
 from pathlib import Path
 
@@ -86,17 +86,31 @@ def history(invocation: Invocation, path: Path, as_json: bool) -> int:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--version", type=click.IntRange(1), required=True, help="Which one, as `ssyncd history PATH` numbers them."
-)
+@click.option("--version", type=click.IntRange(1), help="Which one, as `ssyncd history PATH` numbers them.")
 @_JSON
 @click.pass_obj
-def restore(invocation: Invocation, path: Path, version: int, as_json: bool) -> int:
-    """Bring PATH back to an earlier version; what is there now stays in the history."""
+def restore(invocation: Invocation, path: Path, version: int | None, as_json: bool) -> int:
+    """Bring PATH back: to an earlier version, what is there now stays in the history; without --version what was deleted, of a
+    directory all that was deleted in it."""
     from ssyncd.commands.finding import with_path
 
     found, inside = with_path(invocation.installation.places.runtime, path)
-    _print(found.request("restore", path=inside, version=str(version)), as_json)
+    answers = found.request("restore", path=inside, version=str(version or ""))
+    _print(answers, as_json)
+    return Exit.FAILED if any(answer.get("failed") for answer in answers) else Exit.OK
+
+
+@click.command()
+@click.argument("path", required=False)
+@_JSON
+@click.pass_obj
+def deleted(invocation: Invocation, path: str | None, as_json: bool) -> int:
+    """List what was deleted and `ssyncd restore` can bring back, the latest last: in every folder, or in PATH, which is a folder
+    or inside of one."""
+    from ssyncd.commands.finding import places
+
+    found = places(invocation.installation.places.runtime, path)
+    _print([answer for one, inside in found for answer in one.request("deleted", path=inside)], as_json)
     return Exit.OK
 
 
@@ -130,6 +144,7 @@ COMMANDS = (
     _for_folders("approve", "Let a held plan go on: delete what `ssyncd status` says."),
     _for_folders("conflicts", "List the conflict copies."),
     history,
+    deleted,
     restore,
     _for_folders("verify", "Read every file again and compare it with what was synced."),
     stop,

@@ -73,6 +73,17 @@ def with_path(runtime: Path, path: Path) -> tuple[Found, str]:
     raise UsageError(f"{path}: is in none of the folders that daemons have")
 
 
+def places(runtime: Path, called: str | None) -> list[tuple[Found, str]]:
+    """Every folder, the one of this path or name, or the one that a path is in, each with the path relative to it ("": all of
+    it). UsageError, NotRunningError."""
+    if called is None:
+        return [(one, "") for one in folders(runtime)]
+    try:
+        return [(one, "") for one in folders(runtime, called)]
+    except NotRunningError:
+        return [with_path(runtime, Path(called))]
+
+
 def wait(found: Iterable[Found], command: str, timeout: float | None) -> list[tuple[FolderStatus, Exit]]:
     """Ask one after the other; the time is for all together."""
     deadline = None if timeout is None else time.monotonic() + timeout

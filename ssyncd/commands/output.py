@@ -115,7 +115,7 @@ def _say_table(rows: list[dict[str, Any]]) -> None:
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return ""
-    if column in ("created", "used", "time", "when") and str(value).replace(".", "", 1).isdecimal():
+    if column in ("created", "used", "time", "when", "deleted") and str(value).replace(".", "", 1).isdecimal():
         return moment(float(value))
     if column == "size" and isinstance(value, int | float):
         return size(value)

@@ -32,6 +32,7 @@ from ssyncd.errors import (
     UnusableError,
 )
 from ssyncd.folder.agenda import delay_after
+from ssyncd.folder.asked import Asked
 from ssyncd.folder.board import Board
 from ssyncd.folder.engine import Edge, Engine
 from ssyncd.folder.graves import bury
@@ -43,7 +44,7 @@ from ssyncd.folder.question import Question
 from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
-from ssyncd.folder.requests import Asked, answer
+from ssyncd.folder.requests import answer
 from ssyncd.folder.settings import FolderSettings
 from ssyncd.network.base import Received
 from ssyncd.network.chunks import RetryingChunks, open_store
@@ -218,7 +219,8 @@ class Folder:
             return []
         log.warning("%s: what was remembered of it is lost: asking the server what was deleted", self.settings.path)
         history = History(self.account, self.settings.name, self.settings.ca_file, extensions.removed)
-        return self._answered(history.removed, history.close)
+        removed = self._answered(history.removed, history.close)
+        return None if removed is None else [one.entry for one in removed]
 
     def _answered(self, ask: Callable[[], T], hang_up: Callable[[], None]) -> T | None:
         """The answer to a question to the server. None: we are to stop."""
@@ -307,6 +309,7 @@ class Folder:
                 self.settings.device,
                 self.settings.ca_file,
                 watcher.catch_up,
+                extensions.removed,
             )
             lookout = Lookout(watcher, engine.local, engine.agenda, edge.clock, disk.shared)
             self._loop(engine, lineage, lookout)

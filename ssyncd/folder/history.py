@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
@@ -23,6 +23,17 @@ MOST = 16 * 1024 * 1024
 """Bytes of an answer."""
 
 
+_Told = tuple[str, int, dict[str, Any] | None, int | None]
+
+
+class Removed(NamedTuple):
+    """An entry as it was last, in this version, and when it was removed, in seconds since the epoch, if the server tells that."""
+
+    entry: Entry
+    version: int
+    at: int | None
+
+
 class History:
     """Of one folder. `listing`: whether the server has a list of what was removed. `close` breaks off what is asked."""
 
@@ -32,28 +43,28 @@ class History:
         self._listing = listing
         self.close = self._server.close
 
-    def removed(self) -> list[Entry]:
+    def removed(self) -> list[Removed]:
         """Each as it was last; none if the history does not reach back so far. NetworkError."""
         try:
             return [
-                entry
-                for key, data in (self._listed() if self._listing else self._logged())
+                Removed(entry, version, at)
+                for key, version, data, at in (self._listed() if self._listing else self._logged())
                 for entry in _entry(key, data)
             ]
         except RemoteError as error:
             log.warning("the server cannot tell what was deleted: %s", error)
             return []
 
-    def _listed(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    def _listed(self) -> Iterator[_Told]:
         mark: str | None = ""
         while mark is not None:
             page = IndexPage.parse(self._ask("removed", mark=mark))
-            yield from ((entry.key, entry.data) for entry in page.entries)
+            yield from ((entry.key, entry.version, entry.data, entry.at) for entry in page.entries)
             if mark == page.mark:
                 raise ProtocolError("a list that repeats its mark")
             mark = page.mark
 
-    def _logged(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    def _logged(self) -> Iterator[_Told]:
         last: dict[str, Ghost] = {}
         gone: dict[str, Ghost] = {}
         for change in self._log():
@@ -65,7 +76,7 @@ class History:
                 last[key] = Ghost(after.version, _facts(key, after.data))
                 gone.pop(key, None)
         for key, ghost in gone.items():
-            yield key, ghost.data or self._version(key, ghost.version)
+            yield key, ghost.version, ghost.data or self._version(key, ghost.version), None
 
     def _log(self) -> Iterator[ServerChange]:
         """All changes up to now: a question for what comes after the newest would wait until there is something."""

@@ -234,11 +234,13 @@ class IndexRequest(Struct, frozen=True):
 
 
 class IndexEntry(Struct, frozen=True):
-    """One live object; `data` only where the request asked for it."""
+    """One object; `data` only where the request asked for it, `at` only in a list of removed ones: when it went, in seconds since
+    the epoch."""
 
     key: str
     version: int
     data: dict[str, Any] | None = None
+    at: int | None = None
 
 
 class IndexPage(Struct, frozen=True):
@@ -274,7 +276,8 @@ def _parse_entry(row: Any) -> IndexEntry:
     data = row.get("d")
     if data is not None and not isinstance(data, dict):
         raise ProtocolError("an index entry whose data is no object")
-    return IndexEntry(key_of(row), version_of(row, "v"), data)
+    at = row.get("at")
+    return IndexEntry(key_of(row), version_of(row, "v"), data, at if type(at) is int else None)
 
 
 def index_message(channel: int, encoded: Sequence[str], current: str, mark: str | None = None) -> str:

@@ -62,7 +62,8 @@ class PageAnswer(Struct, frozen=True):
 def _encoded(one: Listed) -> bytes:
     # Keys are plain ASCII, and data is JSON already.
     data = b"" if one.data is None else b',"d":%b' % one.data
-    return b'{"id":"%b","v":%d%b}' % (one.key.encode(), one.version, data)
+    at = b"" if one.at is None else b',"at":%d' % one.at
+    return b'{"id":"%b","v":%d%b%b}' % (one.key.encode(), one.version, data, at)
 
 
 def _encoded_lean(one: Listed) -> bytes:

@@ -115,7 +115,7 @@ async def index(request: web.Request) -> web.Response:
 
 
 async def removed(request: web.Request) -> web.Response:
-    """An extension: objects that are not there any more, each with its last version, as in an index."""
+    """An extension: objects that are not there any more, each with its last version, as in an index, and when it went (`at`)."""
     core = services(request)
     if core.settings.plain:
         raise RefusedError("not found", 404)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 
@@ -105,6 +107,40 @@ def test_an_earlier_version_comes_back(site: Site) -> None:
     assert agree(one, other) == {}
     assert one.run("restore", one.path("f"), "--version", version_of(one, "f", 6)).returncode == 0
     assert agree(one, other) == {"f": b"second"}
+
+
+@pytest.mark.slow
+def test_what_was_deleted_comes_back(site: Site) -> None:
+    one, other = site.pair()
+    large = random.Random(5).randbytes(3_000_000)
+    one.write("kept/large", large)
+    one.write("kept/sub/small", "first")
+    one.write("kept/sub/tool", "#!", exec=True)
+    one.path("kept/link").symlink_to("sub/small")
+    one.path("kept/empty").mkdir()
+    os.utime(one.path("kept/large"), (10**9, 10**9))
+    start(one, other)
+    before = agree(one, other)
+    one.write("kept/sub/small", "second")
+    agree(one, other)
+    shutil.rmtree(other.path("kept"))
+    assert agree(one, other) == {}
+    told = json.loads(one.run("deleted", "--json").stdout)["folders"][0]["deletions"]
+    assert {row["path"] for row in told} == {path.rstrip("*") for path in before}
+    assert (
+        one.run("restore", one.path("kept/sub/small"), "--version", version_of(one, "kept/sub/small", 5)).returncode
+        == 0
+    )
+    assert one.run("restore", one.path("kept")).returncode == 0
+    assert agree(one, other) == before
+    assert one.path("kept/large").stat().st_mtime == other.path("kept/large").stat().st_mtime == 10**9
+    assert "no deletions" in one.run("deleted").stdout
+    # What has come to its place meanwhile is not replaced.
+    other.path("kept/sub/tool").unlink()
+    agree(one, other)
+    one.path("kept/sub/tool").mkdir()
+    agree(one, other)
+    assert one.run("restore", one.path("kept/sub/tool")).returncode == Exit.USAGE
 
 
 def version_of(machine: Machine, path: str, size: int) -> str:

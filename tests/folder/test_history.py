@@ -1,6 +1,7 @@
 """What the history of a server tells of what was removed, asked over HTTP."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 class Server:
     def __init__(self, account: Account, plain: bool) -> None:
+        self.plain = plain
         self.http = HttpServer(account.url, account.token)
         self.history = History(account, "Folder", None, listing=not plain)
 
@@ -42,7 +44,7 @@ class Server:
         refuse(self.http.ask("DELETE", f"/1/ssyncd/Folder/i/{key}"))
 
     def removed(self) -> dict[str, Entry]:
-        return {entry.key: entry for entry in self.history.removed()}
+        return {one.entry.key: one.entry for one in self.history.removed()}
 
 
 def file(name: str, hash: str = "1") -> Entry:
@@ -66,6 +68,9 @@ def test_everything_that_was_removed_is_told_as_it_was_last(server: Server) -> N
     server.put(directory)
     server.delete(directory.key)
     assert server.removed() == {each.key: each for each in (files[0], edited, directory)}
+    [told] = [one for one in server.history.removed() if one.entry == edited]
+    assert told.version == 2
+    assert told.at is None if server.plain else abs(time.time() - told.at) < 1000
 
 
 def test_what_is_no_entry_is_passed_over(server: Server) -> None:
@@ -92,7 +97,7 @@ def asked(answer: Any) -> dict[str, Entry]:
     with fake_server(answer) as server:
         history = History(Account(server.url, "ssyncd", "anna", "", "token"), "Folder", None, listing=False)
         try:
-            return {entry.key: entry for entry in history.removed()}
+            return {one.entry.key: one.entry for one in history.removed()}
         finally:
             history.close()
 

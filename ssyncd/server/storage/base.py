@@ -44,11 +44,13 @@ class Head(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One object of an index page; `data` only if it was asked for."""
+    """One object of an index page; `data` only if it was asked for; `at` only of a removed one: when it went, in seconds since
+    the epoch."""
 
     key: str
     version: int
     data: bytes | None
+    at: int | None = None
 
 
 class Settled(NamedTuple):
@@ -158,8 +160,8 @@ class ChangeStorage(Protocol):
         """
 
     def removed(self, bucket: int, after: str, most: int, size: int) -> list[Listed]:
-        """Objects that are removed, each with its last version, by key, the first `most` after the key `after`; none of which
-        that version is forgotten. Ends with the one that makes it more than `size` bytes."""
+        """Objects that are removed, each with its last version and when it went, by key, the first `most` after the key `after`;
+        none of which that version is forgotten. Ends with the one that makes it more than `size` bytes."""
 
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
         """The log after a position, oldest first; `data` only where it stands in for the diff.

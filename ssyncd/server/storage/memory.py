@@ -168,7 +168,7 @@ class MemoryChanges:
                 lived = [row for row in rows if row.live]
                 if key <= after or rows[-1].live or not lived or lived[-1].data is None:
                     continue
-                found.append(Listed(key, lived[-1].version, lived[-1].data))
+                found.append(Listed(key, lived[-1].version, lived[-1].data, rows[-1].at))
                 total += len(lived[-1].data)
                 if len(found) == most or total > size:
                     break

@@ -52,13 +52,14 @@ _PAGE = f"""{_EACH_KEY}
 _KEYS = _PAGE.format(data="NULL", join="")
 _OBJECTS = _PAGE.format(data="c.data", join="CROSS JOIN changes c ON c.position = page.position")
 _REMOVED = f"""{_EACH_KEY}
-    SELECT keys.key, was.version, was.data FROM keys CROSS JOIN changes was ON was.position =
+    SELECT keys.key, was.version, was.data, newest.at FROM keys
+    CROSS JOIN changes newest ON newest.position =
+        (SELECT position FROM changes INDEXED BY changes_by_key
+         WHERE bucket = :bucket AND key = keys.key ORDER BY version DESC LIMIT 1)
+    CROSS JOIN changes was ON was.position =
         (SELECT position FROM changes INDEXED BY changes_by_key
          WHERE bucket = :bucket AND key = keys.key AND live ORDER BY version DESC LIMIT 1)
-    WHERE keys.key IS NOT NULL AND was.data IS NOT NULL AND NOT
-        (SELECT live FROM changes INDEXED BY changes_by_key
-         WHERE bucket = :bucket AND key = keys.key ORDER BY version DESC LIMIT 1)
-    LIMIT :most"""
+    WHERE keys.key IS NOT NULL AND NOT newest.live AND was.data IS NOT NULL LIMIT :most"""
 _SINCE = """
     SELECT position, bucket, key, version, live, client, ccid, diff,
         CASE WHEN diff IS NULL THEN data END, at
@@ -210,12 +211,12 @@ class SqliteChanges:
         with self._database.work() as connection:
             asked = {"bucket": bucket, "after": after, "at": at, "since": since, "most": most}
             rows = connection.execute(_OBJECTS if size else _KEYS, asked)
-            return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
+            return _up_to(size, itertools.starmap(Listed, rows), lambda one: len(one.data or b""))
 
     def removed(self, bucket: int, after: str, most: int, size: int) -> list[Listed]:
         with self._database.work() as connection:
             rows = connection.execute(_REMOVED, {"bucket": bucket, "after": after, "most": most})
-            return _up_to(size, map(Listed._make, rows), lambda one: len(one.data or b""))
+            return _up_to(size, itertools.starmap(Listed, rows), lambda one: len(one.data or b""))
 
     def since(self, bucket: int, position: int, most: int, size: int) -> list[Row]:
         with self._database.work() as connection:
