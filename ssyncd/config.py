@@ -103,6 +103,13 @@ class ServeConfig:
     object_limit: int = field(
         default=512 * 1024, metadata=_about("Largest object taken, in bytes of JSON.", check=_OBJECT_SIZE)
     )
+    history_days: int = field(
+        default=0,
+        metadata=_about(
+            "What was replaced or deleted so many days ago is forgotten, and its space is free a week later; 0: never.",
+            check=_within(0, 10**5),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from aiohttp import web
 
@@ -11,6 +13,7 @@ from ssyncd.server.collector import collect
 from ssyncd.server.quota import QUOTA
 from ssyncd.server.services import Services
 from ssyncd.server.sessions import SESSIONS
+from ssyncd.server.settings import DAY
 from ssyncd.server.writer import Prune
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,9 @@ class Housekeeping:
         self._app = app
         self._task: asyncio.Task[None] | None = None
         self._pruned = 0.0
-        self._collected = time.time()
+        # Its time is when chunks were collected last: a process may never live for a day.
+        self._stamp = core.settings.data / "collected"
+        self._collected = min(time.time(), _time_of(self._stamp))
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -51,12 +56,20 @@ class Housekeeping:
         await self._notice_revoked()
         if now - self._pruned >= HOUR:
             self._pruned = now
-            self._core.writer.submit(Prune(int(now) - self._core.settings.log_kept))
+            self._core.writer.submit(self._prune(int(now)))
         if now - self._collected >= 24 * HOUR:
             self._collected = now
+            _touch(self._stamp)
             before = now - self._core.settings.chunk_grace
             await self._core.carry(collect, self._core.storage, self._core.blobs, before)
             self._app[QUOTA].reset()
+
+    def _prune(self, now: int) -> Prune:
+        settings = self._core.settings
+        if not settings.history_days:
+            return Prune(now - settings.log_kept)
+        kept = settings.history_days * DAY
+        return Prune(now - min(settings.log_kept, kept), now - kept)
 
     async def _notice_revoked(self) -> None:
         """Tokens that `ssyncd user` or another process ended."""
@@ -69,3 +82,18 @@ class Housekeeping:
         used, self._core.used = self._core.used, {}
         if used:
             self._core.accounts.used(used)
+
+
+def _time_of(stamp: Path) -> float:
+    """Of a new one, if there is none."""
+    try:
+        return stamp.stat().st_mtime
+    except OSError:
+        _touch(stamp)
+        return time.time()
+
+
+def _touch(stamp: Path) -> None:
+    # Without one, chunks are collected after a day of life only.
+    with suppress(OSError):
+        stamp.touch()

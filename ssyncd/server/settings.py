@@ -12,6 +12,7 @@ class ServerSettings(Struct, frozen=True):
 
     `database` and `chunks` are URLs of other stores; None means the embedded ones in `data`. `plain` leaves out every extension,
     so that the server is a bare Simperium server. `storage_quota` bounds the stored chunks of one account; None is no bound.
+    What was replaced or deleted `history_days` ago is forgotten; 0: nothing is.
     """
 
     data: Path
@@ -28,6 +29,7 @@ class ServerSettings(Struct, frozen=True):
     message_limit: int = 8 * 1024 * 1024
     version_max: int = 60
     version10_max: int = 100
+    history_days: int = 0
     log_kept: int = 30 * DAY
     chunk_grace: int = 7 * DAY
     storage_quota: int | None = None

@@ -56,9 +56,11 @@ class Group(Struct, frozen=True):
 
 
 class Prune(Struct, frozen=True):
-    """A chore: forget what is older than `before`, in steps, as long as nothing else is to do."""
+    """A chore: forget the log from before a time, and all that was replaced before another, if there is one, in steps, as long as
+    nothing else is to do."""
 
     before: int
+    replaced_before: int | None = None
 
 
 class Writer:
@@ -153,6 +155,8 @@ class Writer:
     def _prune(self, chore: Prune) -> None:
         try:
             looked = self._storage.prune(chore.before, PRUNE_STEP)
+            if chore.replaced_before is not None:
+                looked += self._storage.forget(chore.replaced_before, PRUNE_STEP)
         except StateError as error:
             log.warning("forgetting old changes: %s", error)
             return

@@ -223,6 +223,30 @@ class ChangesContract:
         assert storage.floor(writing.bucket) == 0
         assert len(storage.since(writing.bucket, 0, 99, 10**6)) == 9
 
+    def test_what_was_replaced_or_removed_long_ago_is_forgotten(self, storage: ChangeStorage, writing: Writing) -> None:
+        for key in ("edited", "still", "gone", "lately"):
+            writing.put(key, at=NOW - 90)
+        writing.put("edited", at=NOW - 60)
+        then = writing.put("gone", live=False, at=NOW - 60).position
+        writing.put("edited", at=NOW - 30)
+        writing.put("lately", live=False, at=NOW - 10)
+        steps = []
+        while looked := storage.forget(NOW - 50, 2):
+            steps.append(looked)
+        assert max(steps) == 2
+        assert [v for v in range(1, 4) if storage.version(writing.bucket, "edited", v)] == [2, 3]
+        assert storage.current(writing.bucket, "still") == (1, data(1))
+        # What is not there any more goes on counting where it was.
+        assert storage.version(writing.bucket, "gone", 1) is None
+        assert storage.heads({writing.bucket: ["gone"]})[writing.bucket, "gone"].version == 2
+        assert [one.key for one in storage.removed(writing.bucket, "", 9, 9999)] == ["lately"]
+        assert storage.floor(writing.bucket) == then
+        assert storage.forget(NOW - 50, 9) == 0
+        while storage.forget(NOW, 9):
+            pass
+        assert [v for v in range(1, 4) if storage.version(writing.bucket, "edited", v)] == [3]
+        assert storage.removed(writing.bucket, "", 9, 9999) == []
+
     def _options(
         self, storage: ChangeStorage, writing: Writing, options: dict[str, object], key: str = "notes"
     ) -> None:

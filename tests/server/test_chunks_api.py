@@ -303,6 +303,7 @@ def test_no_name_of_a_bucket_leads_out_of_the_store(tmp_path: Path, bucket: str)
         assert outside == []
         assert {path.name for path in tmp_path.iterdir()} <= {
             "chunks",
+            "collected",
             "lock",
             "server.db",
             "server.db-wal",

@@ -123,6 +123,10 @@ class ChangeStorage(Protocol):
         How many rows were looked at; 0 when the log is walked to its young end.
         """
 
+    def forget(self, before: int, most: int) -> int:
+        """Forget all versions that were replaced or removed before that time, and the log up to there, in a step of about `most`
+        rows. As `prune`."""
+
     # anyone's
 
     def bucket(self, user: str, app: str, name: str) -> int:

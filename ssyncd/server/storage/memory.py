@@ -1,5 +1,6 @@
 """The storage interfaces in memory, for tests and simulations; nothing outlives the process."""
 
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -34,7 +35,7 @@ class MemoryChanges:
         self._floors: dict[int, int] = {}
         self._runs: dict[int, str] = {}
         self._end = 0
-        self._pruned = 0
+        self._pruned = self._forgotten = 0
 
     # The writer's
 
@@ -102,12 +103,26 @@ class MemoryChanges:
             return looked
 
     def _forget(self, row: Row) -> None:
-        positions = self._objects[row.bucket][row.key]
-        if not self._retention_of(row.bucket).keeps(row.version, self._rows[positions[-1]].version):
-            positions.remove(row.position)
-            del self._rows[row.position]
-            self._ccids.discard((row.bucket, row.ccid))
-            self._floors[row.bucket] = row.position
+        newest = self._rows[self._objects[row.bucket][row.key][-1]].version
+        if not self._retention_of(row.bucket).keeps(row.version, newest):
+            self._drop(row, row.position)
+
+    def _drop(self, row: Row, floor: int) -> None:
+        self._objects[row.bucket][row.key].remove(row.position)
+        del self._rows[row.position]
+        self._ccids.discard((row.bucket, row.ccid))
+        self._floors[row.bucket] = max(self._floors.get(row.bucket, 0), floor)
+
+    def forget(self, before: int, most: int) -> int:
+        with self._lock:
+            left = [self._rows[position] for position in sorted(self._rows) if position > self._forgotten]
+            old = list(itertools.takewhile(lambda row: row.at < before, left[:most]))
+            for row in old:
+                self._forgotten = row.position
+                for position in self._objects[row.bucket][row.key][:]:
+                    if self._rows[position].version < row.version:
+                        self._drop(self._rows[position], row.position)
+            return len(old)
 
     # Anyone's
 

@@ -77,6 +77,8 @@ _OLDEST = """
     SELECT position, bucket, key, version,
         (SELECT max(version) FROM changes newer WHERE newer.bucket = c.bucket AND newer.key = c.key), at
     FROM changes c WHERE position > ? ORDER BY position LIMIT ?"""
+_NEXT = "SELECT position, bucket, key, version, at FROM changes WHERE position > ? ORDER BY position LIMIT ?"
+_FORGET = "DELETE FROM changes WHERE bucket = ? AND key = ? AND version < ?"
 _OPTIONS = f"""
     SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
         JOIN changes c ON c.bucket = o.id AND c.key = b.name
@@ -91,7 +93,7 @@ class SqliteChanges:
     def __init__(self, database: Database, retention: Retention | None = None) -> None:
         self._database = database
         self._retention = retention or Retention()
-        self._pruned = 0  # the writer's: how far prune() has looked
+        self._pruned = self._forgotten = 0  # the writer's: how far prune() and forget() have looked
 
     # The writer's
 
@@ -152,6 +154,16 @@ class SqliteChanges:
         connection.executemany("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", [row[:2] for row in dead])
         self._pruned = old[-1][0]
         return len(old)
+
+    def forget(self, before: int, most: int) -> int:
+        with self._database.transaction() as connection:
+            rows = connection.execute(_NEXT, (self._forgotten, most)).fetchall()
+            old = list(itertools.takewhile(lambda row: row[-1] < before, rows))
+            for position, bucket, key, version, _ in old:
+                if connection.execute(_FORGET, (bucket, key, version)).rowcount:
+                    connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (position, bucket))
+            self._forgotten = old[-1][0] if old else self._forgotten
+            return len(old)
 
     # Anyone's
 
