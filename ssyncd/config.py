@@ -110,6 +110,13 @@ class ServeConfig:
             check=_within(0, 10**5),
         ),
     )
+    storage_quota: int = field(
+        default=0,
+        metadata=_about(
+            "Bytes of contents that a user may store, what the history needs included; 0: as the disk has room.",
+            check=_within(0, 10**18),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,16 @@ QUOTA: web.AppKey["Quota"] = web.AppKey("quota")
 
 
 class Quota:
-    """Counts from what was there when an account is first asked for; what the collector removes counts again after a `reset`."""
+    """Counts from what was there when an account is first asked for; what the collector removes counts again after a `reset`.
+    `most` 0: there is no bound."""
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._used: dict[str, int] = {}
 
     async def check(self, core: Services, user: str, more: int) -> None:
         """RefusedError 507 if so many more bytes would be too much."""
-        if self._most is None:
+        if not self._most:
             return
         if user not in self._used:
             self._used[user] = await core.carry(core.blobs.usage, user)

@@ -11,7 +11,7 @@ class ServerSettings(Struct, frozen=True):
     """Sizes are bytes, times are seconds. `data` is the directory of the embedded database and chunk store.
 
     `database` and `chunks` are URLs of other stores; None means the embedded ones in `data`. `plain` leaves out every extension,
-    so that the server is a bare Simperium server. `storage_quota` bounds the stored chunks of one account; None is no bound.
+    so that the server is a bare Simperium server. `storage_quota` bounds the stored chunks of one account; 0 is no bound.
     What was replaced or deleted `history_days` ago is forgotten; 0: nothing is.
     """
 
@@ -32,7 +32,7 @@ class ServerSettings(Struct, frozen=True):
     history_days: int = 0
     log_kept: int = 30 * DAY
     chunk_grace: int = 7 * DAY
-    storage_quota: int | None = None
+    storage_quota: int = 0
     sign_ins_per_minute: int = 20
     silence: float = 60.0
     housekeeping: float = 30.0
