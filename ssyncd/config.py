@@ -145,6 +145,13 @@ class Config:
         default=20, metadata=_about("Never ask for fewer deletions than this.", check=_within(1, 10**9))
     )
     workers: int = field(default=2, metadata=_about("Threads that move bytes, for each folder.", check=_within(1, 64)))
+    upload_limit: int = field(
+        default=0,
+        metadata=_about(
+            "KiB of contents a second that this machine sends at most; 0: no limit.", check=_within(0, 10**9)
+        ),
+    )
+    download_limit: int = field(default=0, metadata=_about("And that it fetches at most.", check=_within(0, 10**9)))
     log_level: str = field(
         default="info", metadata=_about(f"How much is logged: {', '.join(LEVELS)}.", check=_one_of(*LEVELS))
     )

@@ -147,6 +147,8 @@ class Installation:
             workers=self.config.workers,
             ignore=folder.ignore,
             object_limit=self.config.server.object_limit,
+            upload_limit=self.config.upload_limit * 1024,
+            download_limit=self.config.download_limit * 1024,
         )
         return Wanted(settings, account)
 

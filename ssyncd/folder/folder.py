@@ -51,6 +51,7 @@ from ssyncd.network.chunks import RetryingChunks, open_store
 from ssyncd.network.dial import Trust
 from ssyncd.network.http import HttpServer
 from ssyncd.network.login import Account, Extensions, bucket_name, discover
+from ssyncd.network.throttle import limits
 from ssyncd.network.websocket import WebSocketConnection
 from ssyncd.planner.tree import Entry
 from ssyncd.protocol.messages import Init
@@ -282,7 +283,13 @@ class Folder:
         if self._approved:
             record.set_meta("folder", disk.identity)
         store = RetryingChunks(
-            open_store(self.account, self.settings.name, extensions, self.settings.ca_file),
+            open_store(
+                self.account,
+                self.settings.name,
+                extensions,
+                self.settings.ca_file,
+                limits(self.settings.upload_limit, self.settings.download_limit),
+            ),
             self._stopping.wait,
             random.random,
         )

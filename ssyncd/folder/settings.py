@@ -16,7 +16,8 @@ class Direction(StrEnum):
 class FolderSettings(Struct, frozen=True):
     """`state` is the directory for the state database; `hold_share` and `hold_least`: a plan that deletes more than this share
     of the entries, and at least so many, waits for the user; `ignore`: further lines in gitignore syntax;
-    `object_limit`: bytes of JSON in one object, at a server that does not tell."""
+    `object_limit`: bytes of JSON in one object, at a server that does not tell; `upload_limit` and `download_limit`: bytes of
+    contents a second, together with all folders of the process; 0: as fast as it goes."""
 
     path: Path
     name: str
@@ -30,6 +31,8 @@ class FolderSettings(Struct, frozen=True):
     workers: int = 2
     ignore: tuple[str, ...] = ()
     object_limit: int = 512 * 1024
+    upload_limit: int = 0
+    download_limit: int = 0
 
 
 class Clock(Struct, frozen=True):

@@ -33,6 +33,7 @@ from ssyncd.network.http import (
     retry_after,
 )
 from ssyncd.network.login import Account, Extensions, bucket_name
+from ssyncd.network.throttle import UNLIMITED, Limits
 
 T = TypeVar("T")
 Plain = bytes | memoryview
@@ -54,10 +55,10 @@ STEP = 4096
 
 
 def open_store(
-    account: Account, folder: str, extensions: Extensions, ca_file: Path | None = None, connections: int = 8
+    account: Account, folder: str, extensions: Extensions, ca_file: Path | None = None, limits: Limits = UNLIMITED
 ) -> "HttpChunks | ObjectChunks":
     """The store for a folder's chunks at this server."""
-    server = HttpServer(account.url, account.token, ca_file, connections)
+    server = HttpServer(account.url, account.token, ca_file, limits=limits)
     if extensions.chunks:
         return HttpChunks(server, account.app, bucket_name(folder), extensions)
     return ObjectChunks(server, account.app, f"{bucket_name(folder)}.chunks", extensions.object_limit)
@@ -138,6 +139,7 @@ class HttpChunks:
         if head[:ID_SIZE] != id:
             raise RemoteError("the server sends another chunk than asked for")
         length = int.from_bytes(head[ID_SIZE:], "big")
+        self._server.received(len(head) + (length if length != ABSENT else 0))
         if length == ABSENT:
             raise ChunkMissingError(id)
         # Compressed only where that makes it smaller: the stored form is longer by one byte at most.

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from ssyncd.errors import (
     UsageError,
 )
 from ssyncd.network.reach import Reach, reach
+from ssyncd.network.throttle import UNLIMITED, Limits, Throttle
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -61,8 +62,17 @@ class HttpServer:
     `renew` and `close` end requests that are under way (NetworkError there), which is why it keeps the sockets in view.
     """
 
-    def __init__(self, url: str, token: str = "", ca_file: Path | None = None, connections: int = 8) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        ca_file: Path | None = None,
+        connections: int = 8,
+        limits: Limits = UNLIMITED,
+    ) -> None:
         self.url = checked_url(url)
+        self._limits = limits
+        self._ended = threading.Event()
         self._headers = {"X-Simperium-Token": token} if token else {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._reaches: WeakSet[Reach] = WeakSet()
@@ -87,19 +97,38 @@ class HttpServer:
             response.release_conn()
         if answer.status in PASSING:
             raise NetworkError(f"{self.url}: {explain(answer)}", retry_after(response.headers))
+        self.received(len(answer.data))
         return answer
 
+    def received(self, size: int) -> None:
+        """So many bytes of an answer have come: returns when the next may."""
+        if self._limits.down is not None:
+            self._ended.wait(self._limits.down.reserve(size))
+
+    def _in_time(self, pieces: Iterable[bytes | memoryview], limit: Throttle) -> Iterator[bytes | memoryview]:
+        for piece in pieces:
+            for at in range(0, len(piece), limit.slice):
+                some = memoryview(piece)[at : at + limit.slice]
+                self._ended.wait(limit.reserve(len(some)))
+                yield some
+
     def open(
-        self, method: str, path: str, body: Iterable[bytes | memoryview] = (), headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        content: Iterable[bytes | memoryview] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """One request; the caller reads the answer and then calls `release_conn`, or `close` on the response to give up."""
-        pieces = [piece for piece in body if piece]
+        pieces = [piece for piece in content if piece]
         length = {"Content-Length": str(sum(map(len, pieces)))} if pieces or method != "GET" else {}
+        up = self._limits.up
+        body = self._in_time(pieces, up) if up is not None and pieces else pieces
         try:
             response = self._pool.urlopen(
                 method,
                 self._root + path,
-                body=pieces or None,  # type: ignore[arg-type]  # it sends whatever a socket takes
+                body=body or None,  # type: ignore[arg-type]  # it sends whatever a socket takes
                 headers={**self._headers, **length, **(headers or {})},
                 preload_content=False,
                 decode_content=False,
@@ -118,6 +147,7 @@ class HttpServer:
         """End requests under way and take no more."""
         with self._lock:
             self._closed = True
+        self._ended.set()
         self.renew()
         self._pool.close()
 
