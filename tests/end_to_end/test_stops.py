@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,14 @@ FILES = 12
 
 
 class Author:
-    """Writes contents that are all different; `alive` are those that were not replaced or deleted in this very folder."""
+    """Writes contents that are all different; `alive` are those that were not replaced or deleted in this very folder. What came
+    to a path between a look at it and what was done there then, and went so, went `unseen` so many times."""
 
     def __init__(self, machine: Machine, chance: random.Random) -> None:
         self.machine = machine
         self.chance = chance
         self.alive: dict[str, str] = {}
+        self.unseen = 0
         self._number = 0
 
     def work(self, name: str) -> str:
@@ -33,25 +37,29 @@ class Author:
         action = self.chance.choice((self.write, self.write, self.save, self.append, self.rename, self.remove))
         try:
             action(self.machine.path(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             return f"{action.__name__} came too late"
         return action.__name__
 
     def write(self, path: Path) -> None:
-        self._doom(path)
-        path.write_bytes(self._content(path))
+        # By one handle: another version may come to this path at any moment, and would not be what was read.
+        with path.open("r+b" if path.exists() else "xb") as file:
+            if file.readable():
+                self._doom(file.read())
+                file.seek(0)
+                file.truncate()
+            file.write(self._content(path))
 
     def save(self, path: Path) -> None:
         fresh = path.with_name(f".{path.name}.new")
         fresh.write_bytes(self._content(path))
-        self._doom(path)
-        fresh.replace(path)
+        with self._dooming(path):
+            fresh.replace(path)
 
     def append(self, path: Path) -> None:
-        # By one handle: another version may come to this path at any moment, and would not be what was read.
         with path.open("r+b") as file:
             before = file.read()
-            self.alive.pop(blake3(before).hexdigest(), None)
+            self._doom(before)
             file.write(self._content(path, before))
 
     def rename(self, path: Path) -> None:
@@ -60,8 +68,8 @@ class Author:
         path.rename(target)
 
     def remove(self, path: Path) -> None:
-        self._doom(path)
-        path.unlink()
+        with self._dooming(path):
+            path.unlink()
 
     def _content(self, path: Path, before: bytes = b"") -> bytes:
         """Something new, to follow what is there before."""
@@ -71,9 +79,21 @@ class Author:
         self.alive[blake3(before + data).hexdigest()] = label
         return data
 
-    def _doom(self, path: Path) -> None:
-        if path.exists():
-            self.alive.pop(blake3(path.read_bytes()).hexdigest(), None)
+    def _doom(self, data: bytes) -> None:
+        self.alive.pop(blake3(data).hexdigest(), None)
+
+    @contextmanager
+    def _dooming(self, path: Path) -> Iterator[None]:
+        """What is at a path goes by what is done inside."""
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            yield
+            return
+        with file:
+            self._doom(file.read())
+            yield
+            self.unseen += os.fstat(file.fileno()).st_nlink > 0
 
 
 @pytest.mark.slow

@@ -33,21 +33,21 @@ class Stormy(Author):
     def rename(self, path: os.PathLike[str]) -> None:
         target = self.machine.path(self.chance.choice(NAMES))
         if target != path:
-            self._doom(target)
-            os.replace(path, target)
+            with self._dooming(target):
+                os.replace(path, target)
 
 
 def rounds(site: Site) -> int:
     return (ROUNDS + 1) // 2 if site.plain else ROUNDS
 
 
-def check(site: Site, machines: list[Machine], alive: list[dict[str, object]], where: str) -> None:
-    """All are equal and stay so, and nothing is lost."""
+def check(site: Site, machines: list[Machine], alive: list[dict[str, object]], where: str, unseen: int = 0) -> None:
+    """All are equal and stay so, and nothing is lost but what a user may have replaced without having seen it."""
     before = agree(*machines, timeout=PATIENCE)
     here = hashes(machines[0])
     kept = {version.hash for version in site.server.versions(machines[0].bucket)}
     lost = [what for known in alive for hash, what in known.items() if hash not in here and hash not in kept]
-    assert not lost, f"{where}: lost: {lost}"
+    assert len(lost) <= unseen, f"{where}: lost: {lost}"
     count = site.server.count(machines[0].bucket)
     for machine in machines:
         machine.ask("rescan")
@@ -67,9 +67,11 @@ def test_a_storm_over_a_few_files_ends_equal_and_loses_nothing(site: Site) -> No
             thread.start()
         for thread in threads:
             thread.join()
-        check(site, machines, [dict(author.alive) for author in authors], f"seed {SEED}, round {number}")
+        unseen = sum(author.unseen for author in authors)
+        check(site, machines, [dict(author.alive) for author in authors], f"seed {SEED}, round {number}", unseen)
         for author in authors:
             author.alive.clear()
+            author.unseen = 0
 
 
 @pytest.mark.timeout(120 + 60 * ROUNDS)
