@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from ssyncd.disk.system import OPEN_FILES
+
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 _HEADER = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
@@ -67,7 +69,7 @@ def _attributes(path: str) -> Iterator[tuple[str, bytes]]:
 
 def _path(directory: int, name: str = ".") -> str:
     """These calls know no open directories."""
-    return f"/proc/self/fd/{directory}/{name}"
+    return f"{OPEN_FILES}/{directory}/{name}"
 
 
 def _inherited(default: bytes) -> tuple[int, bytes]:

@@ -26,6 +26,7 @@ from watchdog.observers.inotify_c import (
 )
 
 from ssyncd.disk.mounts import MOUNTS
+from ssyncd.disk.system import OPEN_FILES
 
 Event = tuple[int, int, int, bytes]
 """wd, mask, cookie, name; as in inotify(7)."""
@@ -46,7 +47,6 @@ IS_DIR: int = InotifyConstants.IN_ISDIR
 # Neither IN_OPEN nor IN_CLOSE_NOWRITE: what only reads is not even queued.
 BELOW = CREATE | DELETE | MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO
 _FLAGS = InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK
-OPEN_FILES = "/proc/self/fd"
 _LAST_FEW = 8
 _PAIR_WAIT_MS = 1
 _BURST = 32.0

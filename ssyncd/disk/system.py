@@ -17,6 +17,9 @@ from typing import Any
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
+OPEN_FILES = "/proc/self/fd"
+"""Where an open file or directory has a path, for calls that take nothing else."""
+
 O_PATH: int = getattr(os, "O_PATH", 0)
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH

@@ -15,8 +15,9 @@ from pathlib import Path
 from ssyncd.disk import inotify, system
 from ssyncd.disk.base import Deliver, Hint, Rescan, Touched
 from ssyncd.disk.faults import OWN
-from ssyncd.disk.inotify import OPEN_FILES, Event, Inotify
+from ssyncd.disk.inotify import Event, Inotify
 from ssyncd.disk.mounts import mounted_in
+from ssyncd.disk.system import OPEN_FILES
 from ssyncd.disk.watches import Directory, Place, Watches
 from ssyncd.errors import RootError, ShortageError, UnusableError
 from ssyncd.threads import begin
@@ -61,19 +62,20 @@ class DiskWatcher:
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         try:
-            self._inotify = Inotify(self._handle_batch, self._fail, self._note_mounts)
+            self._begin()
         except OSError as error:
             raise _unwatchable(self._root, error) from error
+
+    def _begin(self) -> None:
+        reader = self._inotify = Inotify(self._handle_batch, self._fail, self._note_mounts)
         try:
             self._watch_parent()
             self._watch_root()
-            begin(self._inotify)
-        except (OSError, ShortageError) as error:
-            self._inotify.abandon()
+            begin(reader)
+        except (OSError, ShortageError):
+            reader.abandon()
             self._inotify = None
             self._close_root()
-            if isinstance(error, OSError):
-                raise _unwatchable(self._root, error) from error
             raise
 
     def stop(self) -> None:

@@ -4,7 +4,6 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,13 +54,6 @@ def other_group() -> int:
     if not groups:
         pytest.skip("there is no second group")
     return min(groups)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[RealDisk]:
-    disk = RealDisk(tmp_path)
-    yield disk
-    disk.close()
 
 
 def test_a_replaced_file_keeps_its_owners_its_list_and_its_tags(disk: RealDisk, tmp_path: Path) -> None:

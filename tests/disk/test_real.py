@@ -36,13 +36,6 @@ class TestRealDisk(DiskContract):
         return RealUser(tmp_path)
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[RealDisk]:
-    disk = RealDisk(tmp_path)
-    yield disk
-    disk.close()
-
-
 def test_special_files_are_shown_and_never_opened(disk: RealDisk, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
     os.mkfifo("pipe")
