@@ -324,6 +324,9 @@ class Daemon:
         if command == "stop":
             self.stop("asked on the control socket")
             return {}
+        if command == "reload":
+            self.restart_folders()
+            return {}
         if command == "status":
             return self.status().to_json()
         members = self._called(folder)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ssyncd.network.login import Account
 
 
+RANDOM_ID = 32
+"""Letters that a user's id has at least where no two servers have the same: 128 bits, as ours and Simperium's."""
+
+
 class Wanted(Struct, frozen=True):
     """A folder to run, through an account."""
 
@@ -69,7 +73,7 @@ class Installation:
         """The account this machine is signed in with at a server. SignInError if it is not."""
         saved = self.credentials.get(url)
         if saved is None:
-            raise SignInError(f"{url}: this machine is not signed in there")
+            raise SignInError(f"{url}: this machine is not signed in there" if url else "this machine is signed in nowhere")
         account = _account(saved)
         elsewhere = self.config.server.websocket_url
         return replace(account, websocket_url=elsewhere) if elsewhere else account
@@ -125,7 +129,7 @@ class Installation:
                 return [dataclasses.replace(known, name=name or known.name)]
         return [FolderConfig(path, name or "")]
 
-    def wanted(self, folder: FolderConfig, account: "Account", embedded: bool, pull: bool = False) -> Wanted:
+    def wanted(self, folder: FolderConfig, account: "Account", pull: bool = False) -> Wanted:
         """UsageError if there is no name for it."""
         from ssyncd.folder import Direction, FolderSettings
 
@@ -133,7 +137,7 @@ class Installation:
         name = folder.name or path.name
         if not name:
             raise UsageError(f"{path}: has no name: give it one with --name")
-        state = self._state(path, name, account, embedded)
+        state = self._state(path, name, account)
         settings = FolderSettings(
             path=path,
             name=name,
@@ -152,10 +156,11 @@ class Installation:
         )
         return Wanted(settings, account)
 
-    def _state(self, path: Path, name: str, account: "Account", embedded: bool) -> Path:
-        """One directory for each folder at one account: what is known of one server means nothing at another. The
-        built-in server's URL changes with its port, so it does not count."""
-        identity = ["" if embedded else account.url, account.app, account.user_id, str(path), name]
+    def _state(self, path: Path, name: str, account: "Account") -> Path:
+        """One directory for each folder at one account: what is known of one server means nothing at another. Where the user's
+        id is a random one it is the same server, whatever its URL is now."""
+        server = "" if len(account.user_id) >= RANDOM_ID else account.url
+        identity = [server, account.app, account.user_id, str(path), name]
         digest = hashlib.blake2b(json.dumps(identity).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
         plain = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)[:40]
         return self.places.state / "folders" / f"{plain}-{digest}"

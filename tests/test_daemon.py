@@ -287,7 +287,7 @@ def test_a_reload_starts_a_folder_anew_when_its_settings_changed():
     with World(A) as world:
         before = world.runner("A")
         world.wanted = [FakeSettings(A.path, A.name, "other")]
-        world.daemon.restart_folders()
+        assert world.ask("reload") == {}
         assert world.runner("A", but=before) is not before
         assert before.stopped.is_set()
 

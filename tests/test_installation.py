@@ -73,7 +73,7 @@ def test_every_setting_reaches_the_folder(installation, tmp_path):
         'device = "d"\ntext_merge = false\nhold_share = 0.1\nhold_least = 5\nworkers = 7\n[server]\nca_file = "ca.pem"\n'
         "object_limit = 200000",
     )
-    wanted = installation.wanted(FolderConfig(tmp_path / "Sync", "", ("x",)), ANNA, False, pull=True)
+    wanted = installation.wanted(FolderConfig(tmp_path / "Sync", "", ("x",)), ANNA, pull=True)
     settings = wanted.settings
     assert (settings.name, settings.path, wanted.account) == ("Sync", tmp_path / "Sync", ANNA)
     assert settings.direction is Direction.PULL
@@ -86,31 +86,34 @@ def test_every_setting_reaches_the_folder(installation, tmp_path):
 def test_what_is_known_of_one_account_is_not_mixed_with_another(installation, tmp_path):
     folder = FolderConfig(tmp_path / "Sync")
 
-    def state(account=ANNA, embedded=False, of=folder):
-        return installation.wanted(of, account, embedded).settings.state
+    def state(account=ANNA, of=folder):
+        return installation.wanted(of, account).settings.state
 
     others = [
         state(replace(ANNA, url="https://other.example")),
         state(replace(ANNA, user_id="u2")),
         state(of=FolderConfig(tmp_path / "Sync", "Other")),
         state(of=FolderConfig(tmp_path / "Sync2", "Sync")),
-        state(embedded=True),
     ]
-    assert len({state(), *others}) == 6
+    assert len({state(), *others}) == 5
     assert state() == state(replace(ANNA, token="new", user="renamed"))
-    # The built-in server may move to another port.
-    assert state(embedded=True) == state(replace(ANNA, url="http://127.0.0.1:1"), embedded=True)
+
+
+def test_a_server_that_has_moved_is_known_by_the_user_s_id(installation, tmp_path):
+    here = replace(ANNA, user_id="0123456789abcdef" * 2)
+    there = replace(here, url="https://other.example")
+    assert len({installation.wanted(FolderConfig(tmp_path), one).settings.state for one in (here, there)}) == 1
 
 
 def test_a_strange_name_makes_a_plain_directory(installation, tmp_path):
-    state = installation.wanted(FolderConfig(tmp_path / "x", "../a/b\n" + "ä" * 200), ANNA, False).settings.state
+    state = installation.wanted(FolderConfig(tmp_path / "x", "../a/b\n" + "ä" * 200), ANNA).settings.state
     assert state.parent == tmp_path / "state" / "folders"
     assert len(state.name) < 80
 
 
 def test_a_folder_without_a_name_is_refused(installation):
     with pytest.raises(UsageError, match="--name"):
-        installation.wanted(FolderConfig(Path("/")), ANNA, False)
+        installation.wanted(FolderConfig(Path("/")), ANNA)
 
 
 def test_a_new_folder_is_made_and_a_missing_one_is_not(tmp_path):

@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def statuses(runtime: Path) -> list[tuple[Path, Status]]:
             # It ended between the listing and the question.
             continue
     return found
+
+
+def reload(runtime: Path) -> None:
+    """Have every running daemon read the settings again, and who this machine is at its server."""
+    for socket in daemons(runtime):
+        with suppress(NetworkError):
+            ask(socket, {"command": "reload"})
 
 
 def folders(runtime: Path, called: str | None = None) -> list[Found]:

@@ -52,8 +52,9 @@ class Backend:
         self._server = server
 
     def account(self) -> "Account":
-        if self._server is None:
-            return self._installation.account(self._installation.server_url())
+        url = self._installation.server_url()
+        if url or self._server is None:
+            return self._installation.account(url)
         account, fresh = self._installation.embedded_account(self._server.url)
         self.fresh = self.fresh or fresh
         return account
@@ -108,7 +109,7 @@ class _Start:
             self._installation.reload()
         account = self._backend.account()
         chosen = self._installation.chosen(self._folder, self._name)
-        wanted = [self._installation.wanted(one, account, self._backend.embedded) for one in chosen]
+        wanted = [self._installation.wanted(one, account) for one in chosen]
         if not self._reload and self._backend.embedded:
             _introduce(self._installation, wanted, account, self._backend.fresh)
         self._reload = True
@@ -186,7 +187,7 @@ class _Once:
         try:
             backend.start()
             pull = self._command == "pull"
-            wanted = self._installation.wanted(folder, backend.account(), backend.embedded, pull)
+            wanted = self._installation.wanted(folder, backend.account(), pull)
             return outcome(run_once(_make(wanted), self._timeout, self._watcher))
         finally:
             backend.stop()

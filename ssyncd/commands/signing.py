@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.option("--websocket-url", metavar="URL", help="The whole URL of the websocket, if not below URL.")
 @click.pass_obj
 def login(invocation: Invocation, /, url: str, user: str, password_stdin: bool, **options: str | None) -> int:
-    """Sign this machine in at the server at URL; folders go through it from then on."""
+    """Sign this machine in at the server at URL; folders go through it from then on.
+
+    Where the server has moved, with its data, that is all there is to do.
+    """
+    from ssyncd.commands import finding
     from ssyncd.network.login import Service, sign_in
 
     if not url.startswith(("http://", "https://")):
@@ -41,6 +45,10 @@ def login(invocation: Invocation, /, url: str, user: str, password_stdin: bool, 
     if account.exposed:
         output.note(f"warning: {account.url} has no TLS: whoever is on the way can read your files")
     output.say(f"signed in at {account.url} as {account.user}")
+    used = installation.server_url()
+    if used.rstrip("/") != account.url.rstrip("/"):
+        output.note(f"folders go through {used} all the same: url in {installation.places.config} says so")
+    finding.reload(installation.places.runtime)
     return Exit.OK
 
 
@@ -105,7 +113,7 @@ def _account(installation: "Installation", url: str | None) -> "Account":
     with serving.election(installation.places.data):
         found = serving.find(installation.places.data)
     if found is None:
-        raise SignInError("this machine is signed in nowhere")
+        return installation.account(url)
     return installation.embedded_account(found.url)[0]
 
 
