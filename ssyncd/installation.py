@@ -4,6 +4,7 @@ import dataclasses
 import getpass
 import hashlib
 import json
+import logging
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,11 @@ from ssyncd.errors import RootError, SignInError, SsyncdError, UsageError
 
 if TYPE_CHECKING:
     from ssyncd.folder import FolderSettings
+    from ssyncd.folder.states import Known
     from ssyncd.network.login import Account
 
+
+_log = logging.getLogger(__name__)
 
 RANDOM_ID = 32
 """Letters that a user's id has at least where no two servers have the same: 128 bits, as ours and Simperium's."""
@@ -73,7 +77,9 @@ class Installation:
         """The account this machine is signed in with at a server. SignInError if it is not."""
         saved = self.credentials.get(url)
         if saved is None:
-            raise SignInError(f"{url}: this machine is not signed in there" if url else "this machine is signed in nowhere")
+            raise SignInError(
+                f"{url}: this machine is not signed in there" if url else "this machine is signed in nowhere"
+            )
         account = _account(saved)
         elsewhere = self.config.server.websocket_url
         return replace(account, websocket_url=elsewhere) if elsewhere else account
@@ -134,7 +140,8 @@ class Installation:
         from ssyncd.folder import Direction, FolderSettings
 
         path = _resolved(folder.path)
-        name = folder.name or path.name
+        known = self._remembered(path, folder.name, account)
+        name = folder.name or (known.name if known is not None else path.name)
         if not name:
             raise UsageError(f"{path}: has no name: give it one with --name")
         state = self._state(path, name, account)
@@ -156,6 +163,36 @@ class Installation:
         )
         return Wanted(settings, account)
 
+    def make_ready(self, wanted: Wanted) -> None:
+        """What is remembered of a folder follows it to another path, and a directory is made if there never was one. One that is
+        known and missing stays so: a disk may not be mounted. RootError, StateError."""
+        path, state = wanted.path, wanted.settings.state
+        known = self._remembered(path, wanted.name, wanted.account)
+        if known is not None:
+            known.move(state)
+            _log.info("%s: this folder was at %s before", path, known.path)
+        try:
+            if not (path.is_dir() or state.exists()):
+                path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise RootError(f"{path}: this is no directory") from error
+        except OSError as error:
+            raise RootError(f"{path}: cannot be used: {error.strerror}") from error
+
+    def _remembered(self, path: Path, name: str, account: "Account") -> "Known | None":
+        """The folder at a path, if it is known by another name than the one to expect, or from elsewhere; by the name that is
+        given, if one is."""
+        from ssyncd.folder.states import known
+
+        for one in known(self._states, path, self._state(path, name or path.name, account)):
+            if one.directory == self._state(one.path, one.name, account) and name in ("", one.name):
+                return one
+        return None
+
+    @property
+    def _states(self) -> Path:
+        return self.places.state / "folders"
+
     def _state(self, path: Path, name: str, account: "Account") -> Path:
         """One directory for each folder at one account: what is known of one server means nothing at another. Where the user's
         id is a random one it is the same server, whatever its URL is now."""
@@ -163,7 +200,7 @@ class Installation:
         identity = [server, account.app, account.user_id, str(path), name]
         digest = hashlib.blake2b(json.dumps(identity).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
         plain = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)[:40]
-        return self.places.state / "folders" / f"{plain}-{digest}"
+        return self._states / f"{plain}-{digest}"
 
 
 def _account(saved: dict[str, Any]) -> "Account":
@@ -190,14 +227,3 @@ def _resolved(path: Path) -> Path:
         return path.expanduser().resolve()
     except (OSError, RuntimeError) as error:
         raise RootError(f"{path}: cannot be used: {error}") from error
-
-
-def make_directory(path: Path, state: Path) -> None:
-    """If this folder was never there before. One that is known and missing stays so: a disk may not be mounted. RootError."""
-    try:
-        if not (path.is_dir() or state.exists()):
-            path.mkdir(parents=True)
-    except FileExistsError as error:
-        raise RootError(f"{path}: this is no directory") from error
-    except OSError as error:
-        raise RootError(f"{path}: cannot be used: {error.strerror}") from error

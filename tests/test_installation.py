@@ -1,12 +1,17 @@
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from ssyncd.config import FolderConfig
-from ssyncd.errors import ConfigError, RootError, SignInError, UsageError
+from ssyncd.disk.root import Root
+from ssyncd.errors import BusyError, ConfigError, RootError, SignInError, UsageError
 from ssyncd.folder import Direction
-from ssyncd.installation import Installation, make_directory
+from ssyncd.folder.record import Record
+from ssyncd.folder.states import State, identify
+from ssyncd.installation import Installation
 from ssyncd.network.login import Account
 from ssyncd.places import Places
 
@@ -116,22 +121,98 @@ def test_a_folder_without_a_name_is_refused(installation):
         installation.wanted(FolderConfig(Path("/")), ANNA)
 
 
-def test_a_new_folder_is_made_and_a_missing_one_is_not(tmp_path):
-    make_directory(tmp_path / "a" / "Sync", tmp_path / "state")
-    assert (tmp_path / "a" / "Sync").is_dir()
-    (tmp_path / "state").mkdir()
-    make_directory(tmp_path / "b", tmp_path / "state")
-    assert not (tmp_path / "b").exists()
+def test_a_new_folder_is_made_and_a_missing_one_is_not(installation, tmp_path):
+    first = installation.wanted(FolderConfig(tmp_path / "a" / "Sync"), ANNA)
+    installation.make_ready(first)
+    assert first.path.is_dir()
+    first.path.rmdir()
+    first.settings.state.mkdir(parents=True)
+    installation.make_ready(first)
+    assert not first.path.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("file/Sync", "file/Sync: cannot be used"),
+        ("file", "file: this is no directory"),
+        ("x" * 300, "cannot be used: File name too long"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_named(installation, tmp_path, path, words):
     (tmp_path / "file").touch()
-    with pytest.raises(RootError, match="file/Sync: cannot be used"):
-        make_directory(tmp_path / "file" / "Sync", tmp_path / "state")
-    with pytest.raises(RootError, match="file: this is no directory"):
-        make_directory(tmp_path / "file", tmp_path / "state")
+    with pytest.raises(RootError, match=words):
+        installation.make_ready(installation.wanted(FolderConfig(tmp_path / path), ANNA))
 
 
-def test_a_folder_that_cannot_even_be_looked_at_is_named(tmp_path):
-    with pytest.raises(RootError, match="cannot be used: File name too long"):
-        make_directory(tmp_path / ("x" * 300), tmp_path / "state")
+# A folder that was moved.
+
+
+class Kept:
+    """What is remembered of a folder of this path and name, as if it had been synced."""
+
+    def __init__(self, installation, path, name=""):
+        self.wanted = installation.wanted(FolderConfig(path, name), ANNA)
+        installation.make_ready(self.wanted)
+        Root(str(path), f"id of {path.name}").close()
+        self.state = State(self.wanted.settings.state, path)
+        record = Record(self.state.database)
+        identify(record, f"id of {path.name}", self.wanted.settings)
+        record.commit()
+
+    def close(self):
+        self.state.close()
+        return self
+
+
+def go_on(installation, path, name=""):
+    """Which folder a start at this path goes on with, and whether anything is remembered of it."""
+    wanted = installation.wanted(FolderConfig(path, name), ANNA)
+    installation.make_ready(wanted)
+    return wanted.name, wanted.settings.state.exists()
+
+
+@pytest.mark.parametrize("name", ["", "Sync"])
+def test_what_is_remembered_follows_a_folder_that_is_moved(installation, tmp_path, name):
+    Kept(installation, tmp_path / "Sync").close()
+    (tmp_path / "Sync").rename(tmp_path / "Other")
+    assert go_on(installation, tmp_path / "Other", name) == ("Sync", True)
+    assert len(list((tmp_path / "state" / "folders").iterdir())) == 1
+
+
+def test_a_folder_started_without_the_name_it_was_given_is_still_that_one(installation, tmp_path):
+    Kept(installation, tmp_path / "Sync", "Given").close()
+    assert go_on(installation, tmp_path / "Sync") == ("Given", True)
+    assert go_on(installation, tmp_path / "Sync", "New") == ("New", False)
+
+
+def test_a_copy_is_a_folder_of_its_own(installation, tmp_path):
+    Kept(installation, tmp_path / "Sync").close()
+    shutil.copytree(tmp_path / "Sync", tmp_path / "Copy")
+    assert go_on(installation, tmp_path / "Copy") == ("Copy", False)
+    assert go_on(installation, tmp_path / "Sync") == ("Sync", True)
+
+
+def test_two_folders_that_changed_places_are_still_the_same(installation, tmp_path):
+    Kept(installation, tmp_path / "A").close()
+    Kept(installation, tmp_path / "B").close()
+    (tmp_path / "A").rename(tmp_path / "tmp")
+    (tmp_path / "B").rename(tmp_path / "A")
+    (tmp_path / "tmp").rename(tmp_path / "B")
+    assert go_on(installation, tmp_path / "A") == ("B", True)
+    assert go_on(installation, tmp_path / "B") == ("A", True)
+
+
+def test_another_account_knows_nothing_of_it(installation, tmp_path):
+    Kept(installation, tmp_path / "Sync").close()
+    (tmp_path / "Sync").rename(tmp_path / "Other")
+    assert installation.wanted(FolderConfig(tmp_path / "Other"), replace(ANNA, user_id="u2")).name == "Other"
+
+
+def test_a_moved_folder_is_not_taken_from_who_has_it_open(installation, tmp_path):
+    kept = Kept(installation, tmp_path / "Sync")
+    (tmp_path / "Sync").rename(tmp_path / "Other")
+    with pytest.raises(BusyError, match=rf"Sync: another ssyncd has this folder \(pid {os.getpid()}\)"):
+        go_on(installation, tmp_path / "Other")
+    kept.close()
+    assert go_on(installation, tmp_path / "Other") == ("Sync", True)

@@ -74,8 +74,8 @@ def _details(folder: FolderStatus) -> list[str]:
 
 
 def _hold(folder: FolderStatus, hold: Hold) -> str:
-    entries = many(hold.entries, "entry", "entries")
-    return f"held: {hold.reason} ({entries}, {hold.where}): to do it, `ssyncd approve {shlex.quote(folder.path)}`"
+    entries, path = many(hold.entries, "entry", "entries"), shlex.quote(folder.path)
+    return f"held: {hold.reason} ({entries}, {hold.where}): if that is meant, `ssyncd approve {path}`"
 
 
 def say_answer(folder: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -96,7 +97,8 @@ class _Start:
         from ssyncd.daemon import Daemon, Plan
         from ssyncd.notify import Notifier
 
-        daemon = Daemon(Plan(self._wanted, _make, self._backend.check), Notifier(), watcher)
+        plan = Plan(self._wanted, partial(_make, self._installation), self._backend.check)
+        daemon = Daemon(plan, Notifier(), watcher)
         control = ControlSocket(self._installation.places.runtime, daemon.answer)
         with _interruptible(), ExitStack() as stack:
             stack.callback(self._backend.stop)
@@ -116,11 +118,10 @@ class _Start:
         return wanted
 
 
-def _make(wanted: "Wanted") -> "Runner":
+def _make(installation: "Installation", wanted: "Wanted") -> "Runner":
     from ssyncd.folder import Folder
-    from ssyncd.installation import make_directory
 
-    make_directory(wanted.path, wanted.settings.state)
+    installation.make_ready(wanted)
     return Folder(wanted.settings, wanted.account)
 
 
@@ -188,7 +189,7 @@ class _Once:
             backend.start()
             pull = self._command == "pull"
             wanted = self._installation.wanted(folder, backend.account(), pull)
-            return outcome(run_once(_make(wanted), self._timeout, self._watcher))
+            return outcome(run_once(_make(self._installation, wanted), self._timeout, self._watcher))
         finally:
             backend.stop()
 

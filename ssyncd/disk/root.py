@@ -55,7 +55,7 @@ class Root:
                 raise self._no_marker()
             self._own = self._keep(_own_directory(self.handle, OWN))
             self.stage = self._keep(_own_directory(self._own, "stage"))
-            self._lock()
+            take_lock(self._keep(open_lock("lock", self._own)), self.path)
             self.device = os.fstat(self.handle).st_dev
             if os.fstat(self.stage).st_dev != self.device:
                 raise UnusableError(f"{self.path}: another file system is mounted on {OWN}")
@@ -75,17 +75,6 @@ class Root:
     def _keep(self, handle: int) -> int:
         self._open.append(handle)
         return handle
-
-    def _lock(self) -> None:
-        """A lock that a crash left has no owner any more: the kernel let it go."""
-        lock = self._keep(os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._own))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise BusyError(f"{self.path}: another ssyncd has this folder (pid {pid})") from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def check(self) -> None:
         """RootError if the path no longer leads here, or the marker is gone or names another folder."""
@@ -128,6 +117,36 @@ class Root:
             system.close(self._open.pop())
 
 
+def open_lock(path: str | os.PathLike[str], directory: int | None = None) -> int:
+    """OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+
+
+def take_lock(lock: int, path: str) -> None:
+    """Until it is closed; one that a crash left has no owner any more: the kernel let it go. BusyError names who has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        raise BusyError(f"{path}: another ssyncd has this folder (pid {pid})") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def identity_at(path: str | os.PathLike[str]) -> str | None:
+    """What the marker of the folder at a path says. None: there is none, or it cannot be read."""
+    try:
+        own = os.open(os.path.join(path, OWN), _DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _read_marker(own, os.fspath(path))
+    except (OSError, UnusableError):
+        return None
+    finally:
+        system.close(own)
+
+
 def is_missing(path: str | os.PathLike[str]) -> bool:
     """Whether there is no directory. What cannot be looked at, as on a file system that has died, is not missing."""
     try:
@@ -136,11 +155,17 @@ def is_missing(path: str | os.PathLike[str]) -> bool:
         return error.errno in _GONE
 
 
+def missing(path: str | os.PathLike[str]) -> RootError:
+    return RootError(f"{path}: the folder is missing: mount it or put it back, or start it where it is now")
+
+
 @contextmanager
 def _told_as_root_error(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOENT and error.filename in (None, path):
+            raise missing(path) from error
         kind = RootError if error.errno in _GONE else UnusableError
         where = f" ({error.filename})" if error.filename not in (None, path) else ""
         raise kind(f"{path}: {reason_of(error)}{where}") from error

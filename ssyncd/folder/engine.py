@@ -16,7 +16,6 @@ from ssyncd.disk.base import Disk
 from ssyncd.errors import (
     DiskError,
     NetworkError,
-    RootError,
     SignInError,
     SsyncdError,
     StateCorruptError,
@@ -39,6 +38,7 @@ from ssyncd.folder.record import Record
 from ssyncd.folder.remote import Remote
 from ssyncd.folder.send import Sender
 from ssyncd.folder.settings import Clock, Direction, FolderSettings
+from ssyncd.folder.states import identify
 from ssyncd.folder.supply import Supply
 from ssyncd.folder.unheard import Unheard
 from ssyncd.folder.verdicts import Verdicts
@@ -143,10 +143,7 @@ class Engine:
 
     def begin(self) -> None:
         """Look at the whole folder. RootError if this is not the folder that the trees tell of."""
-        folder = self.record.meta.get("folder")
-        if folder is not None and folder != self.edge.disk.identity and len(self.record.base):
-            raise RootError("this is not the folder that was synced before: its marker is missing or another's")
-        self.record.set_meta("folder", self.edge.disk.identity)
+        identify(self.record, self.edge.disk.identity, self.settings)
         if self.record.meta.get("boot", "") != self.edge.boot and not self.record.ledger.doubt():
             # Noted only once nothing is in doubt: another restart must not end the doubt before it is answered.
             self.record.set_meta("boot", self.edge.boot)

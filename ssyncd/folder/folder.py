@@ -4,10 +4,8 @@ import logging
 import random
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +16,7 @@ from msgspec.structs import replace
 from ssyncd import __version__
 from ssyncd.disk import system
 from ssyncd.disk.real import RealDisk
-from ssyncd.disk.root import is_missing
+from ssyncd.disk.root import is_missing, missing
 from ssyncd.disk.watcher import DiskWatcher
 from ssyncd.errors import (
     BusyError,
@@ -27,8 +25,6 @@ from ssyncd.errors import (
     ShortageError,
     SsyncdError,
     StateCorruptError,
-    StateError,
-    StateNewerError,
     UnusableError,
 )
 from ssyncd.folder.agenda import delay_after
@@ -46,6 +42,7 @@ from ssyncd.folder.recovery import recover
 from ssyncd.folder.report import Report
 from ssyncd.folder.requests import answer
 from ssyncd.folder.settings import FolderSettings
+from ssyncd.folder.states import State
 from ssyncd.network.base import Received
 from ssyncd.network.chunks import RetryingChunks, open_store
 from ssyncd.network.dial import Trust
@@ -55,7 +52,6 @@ from ssyncd.network.throttle import limits
 from ssyncd.network.websocket import WebSocketConnection
 from ssyncd.planner.tree import Entry
 from ssyncd.protocol.messages import Init
-from ssyncd.state.database import Database
 from ssyncd.status import FolderStatus, Hold, Phase, Trouble
 from ssyncd.threads import begin
 from ssyncd.transfer import Transfers
@@ -100,14 +96,14 @@ class Folder:
     def start(self) -> None:
         """RootError, BusyError or StateError if the folder cannot be used. One that is missing, or known but not as it was, is
         held until it is back."""
-        self._database = _open_database(self._state)
+        self._state = State(self.settings.state, self.settings.path)
         self._disk: RealDisk | None = None
         try:
             self._open_or_hold()
             begin(self._thread)
         except BaseException:
             self._close_disk()
-            self._database.close()
+            self._state.close()
             raise
 
     def _open_or_hold(self) -> None:
@@ -116,13 +112,9 @@ class Folder:
         except BusyError:
             raise
         except RootError as error:
-            if not (is_missing(self.settings.path) or self._database.agreed()):
+            if not (is_missing(self.settings.path) or self._state.database.agreed()):
                 raise
             self._hold(error)
-
-    @property
-    def _state(self) -> Path:
-        return self.settings.state / "state.db"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -178,7 +170,7 @@ class Folder:
             for item in self._inbox.take(0):
                 self._refuse(item)
             self._close_disk()
-            self._database.close()
+            self._state.close()
             self._board.busy(False)
             self._board.tell(
                 replace(self._board.told, phase=Phase.FAILED) if self.failure else self._board.told, ended=True
@@ -195,9 +187,7 @@ class Folder:
                 if (removed := self._removed(self._disk, extensions)) is not None:
                     self._sync(self._disk, extensions, removed)
             except StateCorruptError as error:
-                self._database.close()
-                _put_aside(self._state, error)
-                self._database = _open_database(self._state)
+                self._state.begin_anew(error)
                 self._board.tell(replace(self._board.told, last_error=str(error)))
                 # Should it come to nothing again and again, then not without end all the time.
                 self._pause(delay_after(spoiled))
@@ -216,7 +206,7 @@ class Folder:
 
     def _removed(self, disk: RealDisk, extensions: Extensions) -> list[Entry] | None:
         """If what we remembered of this folder was lost: what the server's history tells to be removed. None: we are to stop."""
-        if not disk.mark() or self._database.meta().get("marks") or self._approved:
+        if not disk.mark() or self._state.database.meta().get("marks") or self._approved:
             return []
         log.warning("%s: what was remembered of it is lost: asking the server what was deleted", self.settings.path)
         history = History(self.account, self.settings.name, self.settings.ca_file, extensions.removed)
@@ -240,12 +230,12 @@ class Folder:
     def _reopen(self) -> RealDisk:
         if is_missing(self.settings.path):
             if not self._approved:
-                raise RootError(f"{self.settings.path}: the folder is missing: mount it or put it back")
+                raise missing(self.settings.path)
             _make_directory(self.settings.path)
         return self._open_disk()
 
     def _open_disk(self) -> RealDisk:
-        return RealDisk(self.settings.path, known=not self._approved and self._database.agreed() > 0)
+        return RealDisk(self.settings.path, known=not self._approved and self._state.database.agreed() > 0)
 
     def _hold(self, error: RootError | ShortageError) -> None:
         """Until it is as it was, or the user says that it is meant to be so; where nobody's word helps, it is a failure."""
@@ -256,7 +246,7 @@ class Folder:
         if isinstance(error, UnusableError | ShortageError):
             self._board.tell(replace(status, troubles=(Trouble(".", reason),)))
         else:
-            hold = Hold(reason, self._database.agreed(), "everywhere")
+            hold = Hold(reason, self._state.database.agreed(), "everywhere")
             self._board.tell(replace(status, phase=Phase.HELD, holds=(hold,)))
 
     def _pause(self, seconds: float | None) -> list[Any]:
@@ -277,7 +267,7 @@ class Folder:
 
     def _sync(self, disk: RealDisk, extensions: Extensions, removed: list[Entry]) -> None:
         """Build everything, run, take everything down."""
-        record = Record(self._database)
+        record = Record(self._state.database)
         if removed:
             bury(record, removed)
         if self._approved:
@@ -403,25 +393,3 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableError(f"{path}: cannot be made: {error.strerror}") from error
-
-
-def _open_database(path: Path) -> Database:
-    """One that cannot be read is put aside: what it knew is found again by comparing with the server (design section 2)."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            return Database(path)
-        except (StateCorruptError, StateNewerError) as error:
-            _put_aside(path, error)
-            return Database(path)
-    except OSError as error:
-        raise StateError(f"{error.filename or path}: cannot be used: {error.strerror}") from error
-
-
-def _put_aside(path: Path, error: StateError) -> None:
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000_000}")
-    log.warning("%s: kept as %s: comparing everything with the server", error, aside.name)
-    with suppress(FileNotFoundError):
-        path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

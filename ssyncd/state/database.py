@@ -4,7 +4,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,13 @@ def sensible(path: Path | str) -> Iterator[None]:
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def peek(path: Path) -> dict[str, str]:
+    """The meta table of a database that may be in use by others, or damaged: then it says nothing."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+        return dict(db.execute("SELECT name, value FROM meta"))
+    return {}
 
 
 def _identity(path: Path | str) -> tuple[int, int] | None:
