@@ -11,14 +11,14 @@ from ssyncd.planner.tree import Entry, Kind, Tree
 ChooseKey = Callable[[str, str, Kind], str]
 """(parent key, name, kind) -> the key for something new at this place; never one that is in the local tree."""
 COARSE = 10_000_000
-"""Nanoseconds; kernels before 6.13 stamp files with a clock this coarse, so that two writes can leave one stamp."""
+"""Nanoseconds by which what stamps a file may be behind `stamp`: the clock of another kernel, as of a virtual machine's host."""
 LATER = 0.05
 """Seconds within which the watcher tells what happened, and until what it has not told yet is looked at once more."""
 
 
 class Scanner:
     """Keeps `tree` and `stats` equal to the disk. New and changed files get content None: `unread` lists them. An equal stat
-    is no proof for the keys in `young`: those whose stat was recent, by the time of day `wall`, when they were looked into.
+    is no proof for the keys in `young`: those whose stat was recent, by the disk's clock `stamp`, when they were looked into.
 
     `troubles` maps each path that cannot be taken into the tree to the reason; a later look that finds it well removes it.
     `is_agreed` tells what both sides know: when that vanishes, it may still turn up elsewhere.
@@ -36,6 +36,8 @@ class Scanner:
         self.stats: Stats = {}
         self.young: set[str] = set()
         self.wall: Callable[[], int] = lambda: 0
+        self.stamp: Callable[[], int] = lambda: 0
+        """What the disk stamps with what is written now."""
         self.known_exec: Callable[[str], bool] = lambda _: False
         """Whether a file that is new here is executable, where the file system does not tell."""
         self.unread: dict[str, None] = {}
@@ -110,7 +112,7 @@ class Scanner:
 
     def _is_recent(self, stat: Stat) -> bool:
         """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
-        return abs(self.wall() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < self.coarse
+        return abs(self.stamp() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < self.coarse
 
     def has_to_wait(self, path: str, stat: Stat) -> bool:
         """Whether what is new here may have been renamed just now, and the watcher is about to tell from where: its own time is
@@ -132,7 +134,11 @@ class Scanner:
         entry = with_exec(entry, stat)
         self.tree.put(entry)
         self.stats[entry.key] = stat
-        self.looked_into(entry.key, stat)
+        if stat.kind != "dir" and stat.mtime + self.disk.grain < stat.ctime:
+            # With the time it was written elsewhere: a write from now on cannot leave one before our ctime.
+            self.young.discard(entry.key)
+        else:
+            self.looked_into(entry.key, stat)
         if entry.read:
             self.unread.pop(entry.key, None)
 

@@ -11,6 +11,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +24,7 @@ OPEN_FILES = "/proc/self/fd"
 O_PATH: int = getattr(os, "O_PATH", 0)
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
+_REALTIME_COARSE = 5  # see clock_gettime(2)
 _OPENAT2 = 437  # one number on every architecture (it is newer than the common table)
 
 
@@ -52,6 +54,14 @@ _hows: dict[int, Any] = {}
 _fadvise = getattr(os, "posix_fadvise", None)
 
 has_rename2: bool = _renameat2 is not None
+
+
+def stamp() -> int:
+    """The clock that the kernel stamps files with, in nanoseconds since the epoch (current_time() in its fs/inode.c)."""
+    try:
+        return time.clock_gettime_ns(_REALTIME_COARSE)
+    except OSError:
+        return time.time_ns()
 
 
 def _failure(path: str) -> OSError:

@@ -112,6 +112,7 @@ class Engine:
 
     def _hand_in(self) -> None:
         self.local.clock = self.sender.clock = self.pleas.clock = self.notices.clock = self.edge.clock
+        self.local.scanner.wall, self.local.scanner.stamp = self.edge.clock.wall, self.edge.clock.stamp
         self.sender.begun, self.edge.transfers.early_uploads.may_send = self.notices.give, self._may_send
         self.holds.judged, self.notices.deletions_come = self.notices.give_deletions, self.holds.expect
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key

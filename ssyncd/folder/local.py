@@ -51,7 +51,7 @@ class Local:
         self.exclusion = Exclusion(record, disk, settings.ignore)
         self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key, record.base.__contains__)
         self.scanner.stats, self.scanner.young = record.stats, record.young
-        self.scanner.wall, self.scanner.known_exec = lambda: self.clock.wall(), partial(_known_exec, record)
+        self.scanner.known_exec = partial(_known_exec, record)
         self.found: Callable[[str], None] = lambda _: None
         """Told the hash of each content that is read."""
         self.is_live: Callable[[], bool] = lambda: True

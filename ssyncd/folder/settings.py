@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ssyncd.disk import system
+
 
 class Direction(StrEnum):
     BOTH = "both"
@@ -36,7 +38,11 @@ class FolderSettings(Struct, frozen=True):
 
 
 class Clock(Struct, frozen=True):
-    """`monotonic` in seconds, `wall` in nanoseconds since the epoch; handed in, so that a simulation can own the time."""
+    """`monotonic` in seconds, `wall` in nanoseconds since the epoch; handed in, so that a simulation can own the time.
+
+    `stamp` is what files are stamped with: behind `wall`, and standing still, for as long as a busy machine puts off its tick.
+    """
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], int] = time.time_ns
+    stamp: Callable[[], int] = system.stamp

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -287,6 +288,14 @@ def test_this_disk_keeps_modes_and_times(disk: RealDisk, tmp_path: Path) -> None
     assert disk.grain < 1_000_000
 
 
+def test_what_is_written_is_stamped_by_the_clock_that_is_asked(disk: RealDisk, tmp_path: Path) -> None:
+    """Not by the time of day, which is ahead of it by a part of a tick, or by more."""
+    for _ in range(200):
+        before = system.stamp()
+        (tmp_path / "file").write_bytes(b"x")
+        assert before <= there(disk, "file").mtime <= time.time_ns()
+
+
 def there_is(disk: RealDisk, root: Path) -> Stat:
     (root / "file").write_bytes(b"x")
     return there(disk, "file")
@@ -348,14 +357,14 @@ def test_what_lstat_says_fits_into_a_database(tmp_path: Path, monkeypatch: pytes
     disk = RealDisk(tmp_path)
     (tmp_path / "file").touch()
     seen = os.lstat(tmp_path / "file")
-    for inode, time in ((2**64 - 2, 2**70), (2**63 + 5, -(2**70)), (7, 5)):
+    for inode, when in ((2**64 - 2, 2**70), (2**63 + 5, -(2**70)), (7, 5)):
         facts = {name: getattr(seen, name) for name in ("st_mode", "st_size", "st_dev")}
-        odd = SimpleNamespace(**facts, st_ino=inode, st_mtime_ns=time, st_ctime_ns=time)
+        odd = SimpleNamespace(**facts, st_ino=inode, st_mtime_ns=when, st_ctime_ns=when)
         with monkeypatch.context() as patch:
             patch.setattr(os, "lstat", lambda *_, odd=odd, **__: odd)
             found = disk.stat("file")
         assert found is not None
         assert 0 <= found.inode < 2**63
         assert found.inode % 2**63 == inode % 2**63
-        assert abs(found.mtime) == abs(found.ctime) == min(abs(time), 2**63 - 1)
+        assert abs(found.mtime) == abs(found.ctime) == min(abs(when), 2**63 - 1)
     disk.close()

@@ -128,7 +128,7 @@ def test_a_moved_link_does_not_become_executable(folder: Folder) -> None:
 
 
 def test_a_link_made_anew_in_the_same_tick_is_read_again(folder: Folder) -> None:
-    folder.scanner.wall = lambda: folder.now
+    folder.scanner.stamp = lambda: folder.now
     folder.user.link("l", "to1")
     folder.look_everywhere()
     before = folder.disk.stat("l")
@@ -146,10 +146,21 @@ def test_a_file_written_again_in_the_same_tick_is_read_again(folder: Folder) -> 
     folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
     folder.scanner.look(["a"])
     assert not folder.scanner.unread
-    folder.scanner.wall = lambda: folder.now
+    folder.scanner.stamp = lambda: folder.now
     folder.scanner.looked_into(folder.key("a"), folder.disk.stat("a"))
     folder.scanner.look(["a"])
     assert list(folder.scanner.unread) == [folder.key("a")]
+
+
+@pytest.mark.parametrize(("since", "unsure"), [(0, True), (1, False)])
+def test_what_we_put_is_certain_if_a_write_from_now_on_leaves_another_time(
+    since: int, unsure: bool, folder: Folder
+) -> None:
+    """`since` it was written elsewhere, in nanoseconds."""
+    folder.scanner.stamp = lambda: folder.now
+    key, stat = folder.key("a"), folder.disk.stat("a")
+    folder.scanner.done(folder.scanner.tree.get(key), stat._replace(mtime=folder.now - since, ctime=folder.now))
+    assert (key in folder.scanner.young) is unsure
 
 
 @pytest.fixture
@@ -160,7 +171,7 @@ def moving(folder: Folder) -> Folder:
     folder.look_everywhere()
     folder.read()
     folder.now += 10**9
-    folder.scanner.wall = lambda: folder.now
+    folder.scanner.wall = folder.scanner.stamp = lambda: folder.now
     return folder
 
 

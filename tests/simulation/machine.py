@@ -25,8 +25,8 @@ from tests.databases import MemoryDatabase
 from tests.simulation.server import SECRET, Server, Socket
 
 START = 1_700_000_000_000_000_000
-GRAIN = 4_000_000
-"""Nanoseconds: file systems stamp with a clock this coarse."""
+TICKS = 4_000_000, 40_000_000
+"""Nanoseconds: file systems stamp with a clock this coarse; so much coarser where a busy host puts off the tick."""
 WRITES = frozenset(
     ("create", "write", "set_mtime", "chmod", "rename", "exchange", "symlink", "mkdir", "unlink", "rmdir")
 )
@@ -39,8 +39,9 @@ class Killed(BaseException):
 class Time:
     """The world's clock: seconds since its beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         self.now = 0.0
+        self.tick = Random(f"tick {seed}").choice(TICKS)
 
     def monotonic(self) -> float:
         return self.now
@@ -49,7 +50,7 @@ class Time:
         return START + int(self.now * 1e9)
 
     def stamp(self) -> int:
-        return self.wall() // GRAIN * GRAIN
+        return self.wall() // self.tick * self.tick
 
 
 class Machine:
@@ -99,7 +100,7 @@ class Machine:
             self.link.connection,
             self.transfers,
             self.new_id,
-            Clock(self.time.monotonic, self.time.wall),
+            Clock(self.time.monotonic, self.time.wall, self.time.stamp),
             f"boot {self._boots}",
         )
         init = Init("folder", SECRET, "ssyncd", f"client-{self.name}", lean=self._lean > 0, notices=self.hears_notices)

@@ -325,7 +325,7 @@ class Skewed(Time):
     """A machine's own clock: `off` seconds from the world's; its monotonic one goes like everybody's."""
 
     def __init__(self, time: Time, off: float) -> None:
-        self._time, self.off = time, off
+        self._time, self.off, self.tick = time, off, time.tick
 
     @property
     def now(self) -> float:  # type: ignore[override]

@@ -22,7 +22,7 @@ class World:
     """The disk of the second machine is one like FAT, if so wanted."""
 
     def __init__(self, machines: int, seed: int = 0, fat: bool = False) -> None:
-        self.time = Time()
+        self.time = Time(seed)
         self.server = Server(_loop, lambda: self.time.wall() / 1e9)
         self.stored: dict[bytes, bytes] = {}
         self.seed = seed
