@@ -30,6 +30,9 @@ FOLDER_COMMANDS = frozenset(
     {"approve", "pause", "resume", "rescan", "conflicts", "history", "deleted", "restore", "verify"}
 )
 
+RELOADED = 10.0
+"""Seconds that a question waits for the end of a reload."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -189,6 +192,8 @@ class Daemon:
         self._lock = threading.Lock()
         self._members: list[Member] = []
         self._phases: dict[str, Phase] = {}
+        self._settled = threading.Event()
+        self._settled.set()
 
     # life
 
@@ -210,6 +215,7 @@ class Daemon:
 
     def restart_folders(self) -> None:
         """Read the settings again, as at SIGHUP; a folder whose settings changed starts anew."""
+        self._settled.clear()
         self._events.put(_Reload())
 
     def _start(self) -> None:
@@ -280,6 +286,7 @@ class Daemon:
 
     def _reload(self) -> None:
         """What runs with unchanged settings is left alone; what failed is tried again."""
+        self._settled.clear()
         self._notifier.reloading()
         try:
             wanted = list(self._plan.wanted())
@@ -293,6 +300,7 @@ class Daemon:
             for settings in wanted:
                 if settings not in running and (refused := self._add(settings)):
                     _log.error("%s: cannot start: %s", settings.path, refused)
+        self._settled.set()
         self._notifier.ready(self.summary())
 
     def _told(self, status: FolderStatus) -> None:
@@ -327,6 +335,8 @@ class Daemon:
         if command == "reload":
             self.restart_folders()
             return {}
+        # Between its two lives a folder is in no list.
+        self._settled.wait(RELOADED)
         if command == "status":
             return self.status().to_json()
         members = self._called(folder)

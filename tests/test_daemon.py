@@ -292,6 +292,19 @@ def test_a_reload_starts_a_folder_anew_when_its_settings_changed():
         assert before.stopped.is_set()
 
 
+def test_a_folder_is_in_the_list_though_it_is_being_started_anew():
+    with World(A) as world:
+        before, names = world.runner("A"), []
+        world.wanted = [FakeSettings(A.path, A.name, "other")]
+        with world.made:  # it cannot be made while this is held
+            world.ask("reload")
+            assert before.stopped.wait(10)
+            asker = threading.Thread(target=lambda: names.extend(one["name"] for one in world.ask("status")["folders"]))
+            asker.start()
+        asker.join(10)
+    assert names == ["A"]
+
+
 def test_a_reload_tries_a_failed_folder_again():
     with World(A, B, refuses={"A": RootError("gone")}) as world:
         failed = world.runner("A")

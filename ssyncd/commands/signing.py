@@ -1,4 +1,4 @@
-"""login, logout, devices: this machine's account at a server."""
+"""login, logout, devices, folders: this machine's account at a server."""
 
 from typing import TYPE_CHECKING
 
@@ -103,6 +103,30 @@ def revoke(invocation: Invocation, name: str) -> int:
     return Exit.OK
 
 
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.pass_obj
+def folders(invocation: Invocation, as_json: bool) -> int:
+    """List the folders on the server, and where daemons on this machine have them."""
+    from ssyncd.commands import finding
+    from ssyncd.network import login as network
+
+    installation = invocation.installation
+    account = _account(installation, None)
+    names = network.folder_names(account, installation.config.server.ca_file)
+    here: dict[str, list[str]] = {name: [] for name in names}
+    for _, status in finding.statuses(installation.places.runtime):
+        for one in status.folders:
+            if one.server == account.url:
+                here.setdefault(network.folder_name(network.bucket_name(one.name)), []).append(one.path)
+    if as_json:
+        output.say_json({"folders": [{"name": name, "here": paths} for name, paths in here.items()]})
+    else:
+        rows = [{"name": name, "here": ", ".join(paths)} for name, paths in here.items()]
+        output.say_answer({"name": account.url, "folders": rows})
+    return Exit.OK
+
+
 def _account(installation: "Installation", url: str | None) -> "Account":
     """Of the server named, else the current one, else the built-in one while it runs."""
     url = url or installation.server_url()
@@ -117,4 +141,4 @@ def _account(installation: "Installation", url: str | None) -> "Account":
     return installation.embedded_account(found.url)[0]
 
 
-COMMANDS = (login, logout, devices)
+COMMANDS = (login, logout, devices, folders)

@@ -32,7 +32,7 @@ from ssyncd.network.http import (
     refuse,
     retry_after,
 )
-from ssyncd.network.login import Account, Extensions, bucket_name
+from ssyncd.network.login import CHUNKS, Account, Extensions, bucket_name
 from ssyncd.network.throttle import UNLIMITED, Limits
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def open_store(
     server = HttpServer(account.url, account.token, ca_file, limits=limits)
     if extensions.chunks:
         return HttpChunks(server, account.app, bucket_name(folder), extensions)
-    return ObjectChunks(server, account.app, f"{bucket_name(folder)}.chunks", extensions.object_limit)
+    return ObjectChunks(server, account.app, f"{bucket_name(folder)}{CHUNKS}", extensions.object_limit)
 
 
 class HttpChunks:

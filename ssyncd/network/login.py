@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -21,8 +21,9 @@ PLAIN_WINDOW = 100
 # Simperium's own service answers sign-in at a host of its own.
 _SIGN_IN_HOSTS = {"https://api.simperium.com": "https://auth.simperium.com"}
 _BUCKET_SAFE = "-._"
-# 64 are allowed; the rest is for the name of a bucket of chunks.
-_BUCKET_LENGTH = 57
+CHUNKS = ".chunks"
+"""What the name of a bucket of chunks ends in."""
+_BUCKET_LENGTH = 64 - len(CHUNKS)
 
 
 class Service(Struct, frozen=True):
@@ -198,6 +199,26 @@ def bucket_name(folder: str) -> str:
         return name
     digest = hashlib.blake2b(folder.encode(errors="surrogateescape"), digest_size=8).hexdigest()
     return f"{name[: _BUCKET_LENGTH - len(digest) - 1]}-{digest}"
+
+
+def folder_name(bucket: str) -> str:
+    """The folder of a bucket; of one whose name was cut, what is left of it."""
+    return unquote(bucket, errors="surrogateescape")
+
+
+def folder_names(account: Account, ca_file: Path | None = None) -> list[str]:
+    """The folders that the account has at its server, sorted; what other programs keep there is among them. SignInError,
+    NetworkError, RefusedError."""
+    with _server(account.url, account.token, ca_file) as server:
+        answer = server.ask("GET", f"/1/{part(account.app)}/buckets")
+    refuse(answer)
+    value = answer.json()
+    rows = value.get("buckets") if isinstance(value, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("name") for row in rows):
+        raise RemoteError(f"{account.url}: the list of folders is none")
+    buckets = {str(row["name"]) for row in rows}
+    chunks = {bucket for bucket in buckets if bucket.removesuffix(CHUNKS) in buckets - {bucket}}
+    return sorted(folder_name(bucket) for bucket in buckets - chunks)
 
 
 def websocket_url(url: str, app: str = APP) -> str:

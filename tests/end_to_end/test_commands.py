@@ -26,6 +26,9 @@ def test_two_machines_sign_in_with_the_password_and_sync(site: Site) -> None:
         machine.write(f"of {machine.name}", machine.name)
     start(one, other)
     assert agree(one, other) == {"of alpha": b"alpha", "of beta": b"beta"}
+    folders = json.loads(one.run("folders", "--json").stdout)["folders"]
+    assert {"name": one.bucket, "here": [str(one.folder)]} in folders
+    assert f"{one.bucket}.chunks" not in {folder["name"] for folder in folders}
 
 
 @pytest.mark.slow

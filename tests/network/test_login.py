@@ -14,6 +14,7 @@ from ssyncd.network.login import (
     Service,
     bucket_name,
     devices,
+    folder_names,
     is_exposed,
     logout,
     revoke,
@@ -159,6 +160,27 @@ def test_an_odd_list_of_devices_is_refused(reply):
         with pytest.raises(RemoteError, match="list of devices"):
             devices(Account(server.url, "ssyncd", "anna", "", "t"))
         assert [request.path for request in server.requests] == ["/1/ssyncd/", "/1/ssyncd/devices/"]
+
+
+@pytest.mark.parametrize(
+    ("buckets", "names"),
+    [
+        ([], []),
+        (["b", "a%20b", "a%20b.chunks"], ["a b", "b"]),
+        (["lone.chunks", "%FF"], ["lone.chunks", "\udcff"]),
+        ([bucket_name("x" * 99)], [bucket_name("x" * 99)]),
+    ],
+)
+def test_the_folders_of_an_account_are_its_buckets(buckets, names):
+    with fake_server(lambda _: as_json({"buckets": [{"name": name} for name in buckets]})) as server:
+        assert folder_names(Account(server.url, "ssyncd", "anna", "", "t")) == names
+        assert [request.path for request in server.requests] == ["/1/ssyncd/buckets"]
+
+
+@pytest.mark.parametrize("value", [[], {}, {"buckets": 5}, {"buckets": [5]}, {"buckets": [{"name": ""}]}])
+def test_an_odd_list_of_folders_is_refused(value):
+    with fake_server(lambda _: as_json(value)) as server, pytest.raises(RemoteError, match="list of folders"):
+        folder_names(Account(server.url, "ssyncd", "anna", "", "t"))
 
 
 @pytest.mark.parametrize("question", [devices, logout, lambda account: revoke(account, "laptop")])
