@@ -114,6 +114,12 @@ class Scanner:
         """Whether something that is written now may leave the same stamp. Not where it is of a time to come: clocks jump."""
         return abs(self.stamp() - (stat.ctime if stat.kind == "dir" else stat.mtime)) < self.coarse
 
+    def ages_in(self, key: str) -> float:
+        """Seconds until a write of it leaves another stamp than the last one."""
+        stat = self.stats.get(key)
+        left = stat.mtime + self.coarse - self.stamp() if stat is not None else self.coarse
+        return min(max(0, left), self.coarse) / 1e9
+
     def has_to_wait(self, path: str, stat: Stat) -> bool:
         """Whether what is new here may have been renamed just now, and the watcher is about to tell from where: its own time is
         older than that of its last change, which what is made here is not."""

@@ -93,7 +93,7 @@ class Applier:
             entry = self.record.local.get(key)
             if entry is not None and (mover := wanting.pop(entry.place, None)) is not None:
                 late.append(mover)
-                self.local.let_age(mover)
+                self.agenda.at(self.local.clock.monotonic() + self.local.scanner.coarse / 1e9, mover)
         waiting = set(late)
         return [step for step in ready if not (isinstance(step, Move | Park) and step.key in waiting)]
 

@@ -221,7 +221,7 @@ class Local:
 
     def let_age(self, key: str) -> None:
         """Look into it, and plan it, when another write would leave another stamp."""
-        path, when = self.record.local.path(key), self.clock.monotonic() + self.scanner.coarse / 1e9
+        path, when = self.record.local.path(key), self.clock.monotonic() + self.scanner.ages_in(key)
         if path is not None:
             when = max(when, self.writing.get(path, 0.0))
             self._agenda.at(when, path, is_path=True)

@@ -163,6 +163,14 @@ def test_what_we_put_is_certain_if_a_write_from_now_on_leaves_another_time(
     assert (key in folder.scanner.young) is unsure
 
 
+@pytest.mark.parametrize(("since", "left"), [(0, 0.01), (4_000_000, 0.006), (10**9, 0), (-(10**9), 0.01)])
+def test_how_long_another_write_may_leave_the_same_stamp(since: int, left: float, folder: Folder) -> None:
+    key = folder.key("a")
+    folder.scanner.stamp = lambda: folder.scanner.stats.get(key).mtime + since
+    assert folder.scanner.ages_in(key) == left
+    assert folder.scanner.ages_in("unknown") == 0.01
+
+
 @pytest.fixture
 def moving(folder: Folder) -> Folder:
     """A file and a directory that have been there for a while, with somebody who watches the clock."""

@@ -45,6 +45,8 @@ class Users:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self._freed: set[tuple[str, str]] = set()
+        """Disks and paths where something was deleted: what is moved there in the same moment looks as if moved over it."""
         self.verbs: tuple[Callable[[Machine, int, int], None], ...] = (
             self.write,
             self.save,
@@ -103,7 +105,7 @@ class Users:
         if number % 3 and isinstance(value, bytes):
             self._put(user, path, save=number % 2 == 0)
         elif path in user.tree():
-            self._delete(user, path)
+            self._delete(machine, path)
 
     def write(self, machine: Machine, one: int, two: int) -> None:
         self._put(machine.user, self._place(machine.user, one, two), one % 16 == 15)
@@ -153,6 +155,8 @@ class Users:
                 return
             self.ledger.forgive(user.read(target))
             self._note_moved_over(user, source)
+        elif (machine.name, target) in self._freed:
+            self._note_moved_over(user, source)
         user.rename(source, target)
 
     def rename_dir(self, machine: Machine, one: int, two: int) -> None:
@@ -165,14 +169,16 @@ class Users:
     def delete(self, machine: Machine, one: int, two: int) -> None:
         paths = [path for path, value in machine.user.tree().items() if value is not None]
         if paths:
-            self._delete(machine.user, paths[one % len(paths)])
+            self._delete(machine, paths[one % len(paths)])
 
     def delete_tree(self, machine: Machine, one: int, two: int) -> None:
         path = self._any(machine.user, one)
         if path is not None:
-            self._delete(machine.user, path)
+            self._delete(machine, path)
 
-    def _delete(self, user: User, path: str) -> None:
+    def _delete(self, machine: Machine, path: str) -> None:
+        user = machine.user
+        self._freed.add((machine.name, path))
         for below, value in user.tree().items():
             if isinstance(value, bytes) and (below == path or below.startswith(path + "/")):
                 self.ledger.forgive(value)
@@ -193,7 +199,7 @@ class Users:
         if path is None:
             return
         was = machine.user.tree()[path]
-        self._delete(machine.user, path)
+        self._delete(machine, path)
         if was is None:
             self._put(machine.user, path)
         elif two % 3:
