@@ -103,15 +103,17 @@ def revoke(invocation: Invocation, name: str) -> int:
     return Exit.OK
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.pass_obj
-def folders(invocation: Invocation, as_json: bool) -> int:
+@click.pass_context
+def folders(context: click.Context, as_json: bool) -> int:
     """List the folders on the server, and where daemons on this machine have them."""
+    if context.invoked_subcommand is not None:
+        return Exit.OK
     from ssyncd.commands import finding
     from ssyncd.network import login as network
 
-    installation = invocation.installation
+    installation = context.obj.installation
     account = _account(installation, None)
     names = network.folder_names(account, installation.config.server.ca_file)
     here: dict[str, list[str]] = {name: [] for name in names}
@@ -124,6 +126,24 @@ def folders(invocation: Invocation, as_json: bool) -> int:
     else:
         rows = [{"name": name, "here": ", ".join(paths)} for name, paths in here.items()]
         output.say_answer({"name": account.url, "folders": rows})
+    return Exit.OK
+
+
+@folders.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def remove_folder(invocation: Invocation, name: str, yes: bool) -> int:
+    """Remove the folder NAME from the server, with its history. What machines have of it stays there."""
+    from ssyncd.network import login as network
+
+    installation = invocation.installation
+    account = _account(installation, None)
+    if not yes:
+        click.confirm(f"Remove {name} and its history from {account.url}?", abort=True, err=True)
+    if not network.remove_folder(account, name, installation.config.server.ca_file):
+        raise UsageError(f"{name}: no such folder: ssyncd folders")
+    output.say(f"{name}: removed")
     return Exit.OK
 
 

@@ -221,6 +221,20 @@ def folder_names(account: Account, ca_file: Path | None = None) -> list[str]:
     return sorted(folder_name(bucket) for bucket in buckets - chunks)
 
 
+def remove_folder(account: Account, name: str, ca_file: Path | None = None) -> bool:
+    """Remove a folder from the server, with its history; False if there is none. SignInError, NetworkError, RefusedError (409: a
+    machine syncs it now; 404: a plain server removes none)."""
+    _check_devices(account, ca_file)
+    with _server(account.url, account.token, ca_file) as server:
+        answer = server.ask("DELETE", f"/1/{part(account.app)}/buckets/{part(bucket_name(name))}")
+    if answer.status == 404:
+        return False
+    if answer.status == 409:
+        raise RefusedError(f"{name}: a machine syncs it now: end that first", 409)
+    refuse(answer)
+    return True
+
+
 def websocket_url(url: str, app: str = APP) -> str:
     """Where the socket of an application is."""
     return f"ws{checked_url(url).removeprefix('http')}/sock/1/{part(app)}/websocket"

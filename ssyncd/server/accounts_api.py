@@ -9,7 +9,7 @@ from aiohttp import web
 from ssyncd.errors import ProtocolError, RefusedError, SignInError, UsageError
 from ssyncd.protocol.encoding import loads
 from ssyncd.server.accounts import Accounts
-from ssyncd.server.answers import API_KEY_HEADER, LaterError, app_of, as_json, services, signed_in
+from ssyncd.server.answers import API_KEY_HEADER, LaterError, app_of, as_json, extension, services, signed_in
 from ssyncd.server.rates import Rate
 from ssyncd.server.sessions import SESSIONS
 from ssyncd.server.storage.base import Token, User
@@ -83,28 +83,21 @@ async def update(request: web.Request) -> web.Response:
     return as_json({"status": "success"})
 
 
-def _extension(request: web.Request) -> Token:
-    """The token of a request that plain Simperium does not have. RefusedError."""
-    if services(request).settings.plain:
-        raise RefusedError("not found", 404)
-    return signed_in(request)
-
-
 async def logout(request: web.Request) -> web.Response:
-    token = _extension(request)
+    token = extension(request)
     services(request).accounts.end([token])
     request.app[SESSIONS].revoke({token.digest})
     return as_json({"status": "success"})
 
 
 async def devices(request: web.Request) -> web.Response:
-    token = _extension(request)
+    token = extension(request)
     tokens = services(request).accounts.tokens_of(token.user)
     return as_json([_device(one, token) for one in tokens])
 
 
 async def revoke(request: web.Request) -> web.Response:
-    token = _extension(request)
+    token = extension(request)
     ended = services(request).accounts.revoke_device(token.user, request.match_info["device"])
     if not ended:
         raise RefusedError("no such device", 404)

@@ -113,6 +113,13 @@ def signed_in(request: web.Request) -> Token:
     return replace(token, user=user.id, user_name=user.name)
 
 
+def extension(request: web.Request) -> Token:
+    """The token of a request that plain Simperium does not have. RefusedError."""
+    if services(request).settings.plain:
+        raise RefusedError("not found", 404)
+    return signed_in(request)
+
+
 async def bucket_of(request: web.Request, token: Token) -> int:
     return await services(request).bucket(token, bucket_name(request))
 

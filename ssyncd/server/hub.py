@@ -119,6 +119,10 @@ class Hub:
         feed.listeners.add(listener)
         return feed
 
+    def has_listeners(self, bucket: int) -> bool:
+        feed = self._feeds.get(bucket)
+        return feed is not None and bool(feed.listeners)
+
     def leave(self, feed: Feed, listener: Listener) -> None:
         """The feed stays until `trim`, so that a client that comes right back finds its echoes counted."""
         feed.listeners.discard(listener)

@@ -15,7 +15,9 @@ from ssyncd.server.answers import (
     VERSION_HEADER,
     Handler,
     as_json,
+    bucket_name,
     bucket_of,
+    extension,
     json_object,
     key_of,
     services,
@@ -46,6 +48,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.get(r"/1/{app}/{bucket}/index", index),
         web.get(r"/1/{app}/{bucket}/removed", removed),
         web.get(r"/1/{app}/buckets{end:/?}", buckets),
+        web.delete(r"/1/{app}/buckets/{bucket}", remove_bucket),
     ]
 
 
@@ -117,9 +120,7 @@ async def index(request: web.Request) -> web.Response:
 async def removed(request: web.Request) -> web.Response:
     """An extension: objects that are not there any more, each with its last version, as in an index, and when it went (`at`)."""
     core = services(request)
-    if core.settings.plain:
-        raise RefusedError("not found", 404)
-    bucket = await bucket_of(request, signed_in(request))
+    bucket = await bucket_of(request, extension(request))
     mark = read_mark(request.query.get("mark", ""))
     after = "" if mark is None else mark.after
     listed = await core.read(core.storage.removed, bucket, after, LIMIT, PAGE_BYTES)
@@ -132,6 +133,12 @@ async def buckets(request: web.Request) -> web.Response:
     token = signed_in(request)
     names = services(request).storage.buckets(token.user, token.app)
     return as_json({"buckets": [{"name": name} for name, _ in names]})
+
+
+async def remove_bucket(request: web.Request) -> web.Response:
+    """An extension."""
+    await services(request).remove_bucket(extension(request), bucket_name(request))
+    return as_json({"status": "success"})
 
 
 def _found(request: web.Request, bucket: int) -> tuple[int, bytes]:

@@ -46,6 +46,7 @@ class Services:
         self._passwords = ThreadPoolExecutor(PASSWORDS, "ssyncd-password")
         self._carriers = ThreadPoolExecutor(CARRIERS, "ssyncd-chunks")
         self._buckets: dict[tuple[str, str, str], int] = {}
+        self._naming = asyncio.Lock()
         # Chunks are hashed and written by one thread at a time: two would mostly wait for each other at the interpreter's lock,
         # and the event loop with them. Waiting for the disk afterwards is done at the same time.
         self.storing = asyncio.Semaphore()
@@ -80,8 +81,21 @@ class Services:
         wanted = (NOBODY if name == OPTIONS else token.user, token.app, name)
         number = self._buckets.get(wanted)
         if number is None:
-            number = self._buckets[wanted] = await self.read(self.storage.bucket, *wanted)
+            async with self._naming:
+                number = self._buckets[wanted] = await self.read(self.storage.bucket, *wanted)
         return number
+
+    async def remove_bucket(self, token: Token, name: str) -> None:
+        """With all its history. RefusedError 404, or 409 while a client has it open: that would write into nothing."""
+        async with self._naming:
+            number = dict(self.storage.buckets(token.user, token.app)).get(name)
+            if number is None:
+                raise RefusedError("not found", 404)
+            if self.hub.has_listeners(number):
+                raise RefusedError("in use", 409)
+            # Whoever opens it from here on waits for the new one.
+            self._buckets.pop((token.user, token.app, name), None)
+            await self.read(self.storage.remove_bucket, number)
 
     async def submit(self, bucket: int, client: str, change: ClientChange) -> Outcome:
         """One change by itself, as over HTTP; what became of it."""

@@ -1,7 +1,10 @@
 """A server at another URL, a folder at another path: both are what they were."""
 
+import pytest
+
+from ssyncd.errors import Exit
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.machine import agree, stop, until
+from tests.end_to_end.machine import agree, start, stop, until
 
 FILES = {"edited": b"1", "deleted": b"2", "kept/inside": b"3", "there": b"4"}
 
@@ -34,5 +37,22 @@ def test_a_folder_that_was_moved_goes_on_with_what_happened_meanwhile(site: Site
     one.running = one.launch("start", str(one.folder))
     one.wait()
     assert agree(one, other) == {"edited": b"offline", "kept/": "dir", "kept/inside": b"3", "there": b"too"}
+
+
+def test_a_folder_that_is_removed_from_the_server_stays_on_machines_and_can_begin_anew(site: Site) -> None:
+    if site.plain:
+        pytest.skip("plain Simperium removes no buckets; network/test_login has what is said then")
+    one, other = site.filled_pair(FILES)
+    stop(other)
+    remove = ("folders", "remove", one.bucket, "--yes")
+    busy = one.run(*remove)
+    assert (busy.returncode, busy.stderr) == (1, f"ssyncd: {one.bucket}: a machine syncs it now: end that first\n")
     stop(one)
+    assert one.run(*remove).stdout == f"{one.bucket}: removed\n"
+    assert one.run(*remove).returncode == Exit.USAGE
+    assert one.bucket not in one.run("folders").stdout.split()
+    one.write("new", b"5")
+    other.path("deleted").unlink()
+    start(one, other)
+    assert agree(one, other) == {**FILES, "kept/": "dir", "new": b"5"}
     assert one.bucket in one.run("folders").stdout.split()

@@ -17,6 +17,7 @@ from ssyncd.network.login import (
     folder_names,
     is_exposed,
     logout,
+    remove_folder,
     revoke,
     sign_in,
     websocket_url,
@@ -183,7 +184,10 @@ def test_an_odd_list_of_folders_is_refused(value):
         folder_names(Account(server.url, "ssyncd", "anna", "", "t"))
 
 
-@pytest.mark.parametrize("question", [devices, logout, lambda account: revoke(account, "laptop")])
+@pytest.mark.parametrize(
+    "question",
+    [devices, logout, lambda account: revoke(account, "laptop"), lambda one: remove_folder(one, "x")],
+)
 @pytest.mark.parametrize("reply", [Reply(404, b""), Reply(401, b""), as_json({"server": "ssyncd/9", "limits": {}})])
 def test_a_server_without_devices_is_not_asked_for_them(question, reply):
     with fake_server(lambda _: reply) as server:

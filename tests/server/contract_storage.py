@@ -76,6 +76,19 @@ class ChangesContract:
         assert storage.buckets("user", "ssyncd") == sorted([("notes", first), ("other", min(others))])
         assert len(storage.all_buckets()) == 3
 
+    def test_a_removed_bucket_is_made_anew_beyond_all_positions(self, storage: ChangeStorage, writing: Writing) -> None:
+        other = storage.bucket("user", "ssyncd", "other")
+        writing.put("a")
+        storage.remove_bucket(writing.bucket)
+        assert storage.buckets("user", "ssyncd") == [("other", other)]
+        again = storage.bucket("user", "ssyncd", "notes")
+        assert again not in (writing.bucket, other)
+        assert (storage.floor(again), storage.floor(other)) == (2, 0)
+        assert storage.head(again) == 0
+        assert storage.page(again, "", 10, 10, 1000) == storage.since(again, 0, 10, 1000) == []
+        Writing(storage, again).put("a")
+        assert (storage.head(again), storage.current(again, "a")) == (2, (1, data(1)))
+
     def test_an_unwritten_bucket_is_empty_everywhere(self, storage: ChangeStorage, bucket: int) -> None:
         assert storage.head(bucket) == storage.floor(bucket) == 0
         assert storage.page(bucket, "", 10, 10, 1000) == storage.since(bucket, 0, 10, 1000) == []

@@ -204,6 +204,33 @@ def test_38_buckets_and_user(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
+def test_a_removed_bucket_is_forgotten_and_so_is_what_was_known_of_it(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        path = "/1/ssyncd/buckets/notes"
+        socket = await server.live()
+        await socket.put("k", {"a": {"o": "+", "v": 1}})
+        cv = (await socket.index())["current"]
+        assert (await server.call("DELETE", path)).status == 409
+        await socket.socket.close()
+        while (removed := await server.call("DELETE", path)).status == 409:
+            await asyncio.sleep(0)  # until the server has heard of the close
+        assert removed.status == 200
+        assert (await server.call("DELETE", path)).status == 404
+        assert (await server.call("GET", "/1/ssyncd/buckets")).json() == {"buckets": []}
+        assert (await call(server, "GET", "i/k")).status == 404
+        for number in range(3):
+            # Beyond where it stood: else the old change version would be one to go on from.
+            await call(server, "POST", f"i/other{number}", {"b": 2})
+        again = await server.socket()
+        await again.init()
+        assert await again.ask(f"0:cv:{cv}") == "0:cv:?"
+        page = await again.index()
+        assert {one["id"] for one in page["index"]} == {"other0", "other1", "other2"}
+        assert (await again.ask(f"0:cv:{page['current']}")).startswith("0:c:[]")
+
+    told(tmp_path, story)
+
+
 @pytest.mark.parametrize("path", ["i/k", "index", "changes", "all", "i/k/v/1"])
 def test_nothing_is_told_without_a_token(tmp_path: Path, path: str) -> None:
     async def story(server: Running) -> None:

@@ -132,6 +132,10 @@ class ChangeStorage(Protocol):
     def bucket(self, user: str, app: str, name: str) -> int:
         """The number of a bucket, made if it is new; never given again, not even after the account is gone."""
 
+    def remove_bucket(self, bucket: int) -> None:
+        """All that is in it goes, at the writer's leisure. The next one of its name has another number, and a floor beyond all
+        positions so far: none of them tells of it."""
+
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         """Names and numbers, sorted by name."""
 

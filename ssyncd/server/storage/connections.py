@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ssyncd.errors import StateError, StateFullError
 
-VERSION = 2
+VERSION = 3
 # Another process may hold the write lock while it keeps accounts; that takes milliseconds.
 BUSY_SECONDS = 30.0
 
@@ -131,8 +131,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have done it while this one waited.
     found = connection.execute("PRAGMA user_version").fetchone()[0]
-    steps = [f"migration_{version}.sql" for version in range(found + 1, VERSION + 1) if found]
-    for step in [*steps, "schema.sql"]:
+    # Version 3 only has a table more.
+    for step in ["migration_2.sql", "schema.sql"] if found == 1 else ["schema.sql"]:
         for statement in _statements(resources.files(__package__).joinpath(step).read_text("utf-8")):
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")

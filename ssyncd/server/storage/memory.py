@@ -32,6 +32,8 @@ class MemoryChanges:
         self._ccids: set[tuple[int, str]] = set()
         self._settled: dict[tuple[int, str], int] = {}
         self._buckets: dict[tuple[str, str, str], int] = {}
+        self._made = 0
+        self._former: dict[tuple[str, str, str], int] = {}
         self._floors: dict[int, int] = {}
         self._runs: dict[int, str] = {}
         self._end = 0
@@ -128,7 +130,15 @@ class MemoryChanges:
 
     def bucket(self, user: str, app: str, name: str) -> int:
         with self._lock:
-            return self._buckets.setdefault((user, app, name), len(self._buckets) + 1)
+            self._made += (user, app, name) not in self._buckets
+            number = self._buckets.setdefault((user, app, name), self._made)
+            self._floors.setdefault(number, self._former.get((user, app, name), 0))
+            return number
+
+    def remove_bucket(self, bucket: int) -> None:
+        with self._lock:
+            self._former.update({wanted: self._end + 1 for wanted, number in self._buckets.items() if number == bucket})
+            self._buckets = {wanted: number for wanted, number in self._buckets.items() if number != bucket}
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         with self._lock:

@@ -49,7 +49,16 @@ CREATE TABLE IF NOT EXISTS buckets (
     UNIQUE (user, app, name)
 );
 
--- Buckets of removed accounts, emptied in small steps.
+-- Buckets that were removed by themselves: a change version from before `floor` means nothing to a new one of that name.
+CREATE TABLE IF NOT EXISTS former (
+    user  TEXT NOT NULL,
+    app   TEXT NOT NULL,
+    name  TEXT NOT NULL,
+    floor INTEGER NOT NULL,
+    PRIMARY KEY (user, app, name)
+) WITHOUT ROWID;
+
+-- Removed buckets, and those of removed accounts, emptied in small steps.
 CREATE TABLE IF NOT EXISTS gone (
     bucket INTEGER PRIMARY KEY
 );

@@ -19,6 +19,7 @@ from ssyncd.server.storage.base import (
     Wanted,
 )
 from ssyncd.server.storage.connections import Database
+from ssyncd.server.storage.sqlite_accounts import remove_buckets
 
 # json_each spares a statement per key; the outer one goes through {bucket: [key, ...]}.
 _WANTED = """
@@ -83,6 +84,10 @@ _OPTIONS = f"""
     SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
         JOIN changes c ON c.bucket = o.id AND c.key = b.name
     WHERE b.id = ? ORDER BY c.version DESC LIMIT 1"""
+_NEW_BUCKET = """
+    INSERT OR IGNORE INTO buckets (user, app, name, floor) VALUES (?, ?, ?,
+        ifnull((SELECT floor FROM former WHERE user = ? AND app = ? AND name = ?), 0))
+"""
 _OF_BUCKET = "SELECT position FROM changes WHERE bucket = ? LIMIT ?"
 _RENEWED = "INSERT INTO runs VALUES (?, ?) ON CONFLICT DO UPDATE SET nonce = excluded.nonce"
 
@@ -177,11 +182,20 @@ class SqliteChanges:
     def _new_bucket(self, user: str, app: str, name: str) -> int:
         with self._database.transaction() as connection:
             row = (user, app, name)
-            connection.execute("INSERT OR IGNORE INTO buckets (user, app, name) VALUES (?, ?, ?)", row)
+            connection.execute(_NEW_BUCKET, row * 2)
             number: int = connection.execute(
                 "SELECT id FROM buckets WHERE user = ? AND app = ? AND name = ?", row
             ).fetchone()[0]
             return number
+
+    def remove_bucket(self, bucket: int) -> None:
+        with self._database.transaction() as connection:
+            _keep_end(connection)
+            connection.execute(
+                "INSERT OR REPLACE INTO former SELECT user, app, name, position + 1 FROM buckets, log_end WHERE id = ?",
+                (bucket,),
+            )
+            remove_buckets(connection, "id", bucket)
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         with self._database.work() as connection:
@@ -252,17 +266,19 @@ class SqliteChanges:
         self._database.close()
 
 
+def _keep_end(connection: sqlite3.Connection) -> None:
+    """Positions never go back, not even when the newest rows go."""
+    connection.execute("UPDATE log_end SET position = max(position, (SELECT ifnull(max(position), 0) FROM changes))")
+
+
 def _empty_gone(connection: sqlite3.Connection, most: int) -> int:
-    """A step of emptying the buckets of removed accounts; how many rows went.
+    """A step of emptying removed buckets; how many rows went.
 
     A bucket stays listed, since a session that is not told yet may write to it once more.
     """
     gone = [row[0] for row in connection.execute("SELECT bucket FROM gone")]
     if gone:
-        # Positions never go back, not even when the newest rows go.
-        connection.execute(
-            "UPDATE log_end SET position = max(position, (SELECT ifnull(max(position), 0) FROM changes))"
-        )
+        _keep_end(connection)
     for bucket in gone:
         rows = [tuple(row) for row in connection.execute(_OF_BUCKET, (bucket, most))]
         if rows:

@@ -34,7 +34,7 @@ class SqliteAccounts:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM apps WHERE id = ?", (id,))
             connection.execute("DELETE FROM users WHERE app = ?", (id,))
-            _remove_buckets(connection, "app", id)
+            remove_buckets(connection, "app", id)
 
     def add_user(self, user: User, at: int) -> bool:
         with self._database.work() as connection:
@@ -66,7 +66,7 @@ class SqliteAccounts:
     def remove_user(self, user: str) -> None:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM users WHERE id = ?", (user,))
-            _remove_buckets(connection, "user", user)
+            remove_buckets(connection, "user", user)
 
     def add_token(self, token: Token) -> None:
         row = (token.digest, token.user, token.app, token.device, token.created, token.used, token.admin)
@@ -95,7 +95,8 @@ class SqliteAccounts:
         self._database.close()
 
 
-def _remove_buckets(connection: sqlite3.Connection, column: str, value: str) -> None:
+def remove_buckets(connection: sqlite3.Connection, column: str, value: str | int) -> None:
+    """Those where a column of `buckets` has this value; they are emptied at the writer's leisure."""
     connection.execute(f"INSERT OR IGNORE INTO gone SELECT id FROM buckets WHERE {column} = ?", (value,))
     connection.execute(f"DELETE FROM buckets WHERE {column} = ?", (value,))
 

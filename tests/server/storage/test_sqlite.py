@@ -109,6 +109,16 @@ def test_accounts_from_before_there_were_applications_stay_signed_in(tmp_path: P
     accounts.close()
 
 
+def test_a_database_from_before_buckets_could_be_removed_takes_it(tmp_path: Path) -> None:
+    SqliteChanges(open_database(tmp_path, None)).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "server.db")) as connection:
+        connection.executescript("DROP TABLE former; PRAGMA user_version = 2;")
+    changes = SqliteChanges(open_database(tmp_path, None))
+    changes.remove_bucket(changes.bucket("user", "ssyncd", "notes"))
+    assert changes.floor(changes.bucket("user", "ssyncd", "notes")) == 1
+    changes.close()
+
+
 @pytest.mark.parametrize(
     ("query", "values"),
     [
