@@ -35,6 +35,7 @@ class Doubts:
         self._record = record
         self._ask = ask
         self._doubts: dict[str, _Doubt] = {}
+        self._lost = 0
 
     def __contains__(self, key: object) -> bool:
         return key in self._doubts
@@ -66,5 +67,9 @@ class Doubts:
         if event.data is not None and same_data(data, event.data, WHOLE):
             self._record.set_base(doubt.base)
         else:
-            log.warning("the server has lost version %d of %r: it is offered again", event.version, doubt.base.name)
+            log.debug("the server has lost version %d of %r", event.version, doubt.base.name)
+            self._lost += 1
+        if self._lost and not self._doubts:
+            log.warning("the server has lost versions of %d entries: they are offered again", self._lost)
+            self._lost = 0
         return True

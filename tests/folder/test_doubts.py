@@ -46,10 +46,13 @@ def test_what_an_old_backup_lacks_is_offered_again(world: World) -> None:
     assert trees(world) == [NOW] * 3
 
 
-def test_a_wiped_server_gets_everything_again(world: World) -> None:
+def test_a_wiped_server_gets_everything_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
     go_on_since_the_backup(world)
     world.restart_server(Storage([1000]))
     world.settle()
+    told = [record.getMessage() for record in caplog.records if "offered again" in record.getMessage()]
+    assert told, "it is said"
+    assert len(told) <= len(world.machines), "not for each file"
     world.add_machine()
     world.settle()
     assert trees(world) == [NOW] * 3
