@@ -209,6 +209,18 @@ def test_another_account_knows_nothing_of_it(installation, tmp_path):
     assert installation.wanted(FolderConfig(tmp_path / "Other"), replace(ANNA, user_id="u2")).name == "Other"
 
 
+@pytest.mark.parametrize("fact", ["path", "name"])
+@pytest.mark.parametrize("nonsense", [None, "7", "{", "\\0"])
+def test_what_is_remembered_may_be_damaged(installation, tmp_path, fact, nonsense):
+    kept = Kept(installation, tmp_path / "Sync")
+    record = Record(kept.state.database)
+    record.set_meta(fact, nonsense)
+    record.commit()
+    kept.close()
+    (tmp_path / "Sync").rename(tmp_path / "Other")
+    assert go_on(installation, tmp_path / "Other") == ("Other", False)
+
+
 def test_a_moved_folder_is_not_taken_from_who_has_it_open(installation, tmp_path):
     kept = Kept(installation, tmp_path / "Sync")
     (tmp_path / "Sync").rename(tmp_path / "Other")

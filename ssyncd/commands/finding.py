@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from ssyncd.control import ask, daemons
-from ssyncd.errors import Exit, NetworkError, NotRunningError, UsageError
+from ssyncd.errors import Exit, NetworkError, NotRunningError, SsyncdError, UsageError
 from ssyncd.status import FolderStatus, Status
 
 _GRACE = 30.0  # seconds for an answer, beyond what was asked to be waited
@@ -53,7 +53,7 @@ def statuses(runtime: Path) -> list[tuple[Path, Status]]:
 def reload(runtime: Path) -> None:
     """Have every running daemon read the settings again, and who this machine is at its server."""
     for socket in daemons(runtime):
-        with suppress(NetworkError):
+        with suppress(SsyncdError):  # it has ended, or is of a version that knows no such question
             ask(socket, {"command": "reload"})
 
 

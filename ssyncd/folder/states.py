@@ -85,10 +85,12 @@ def known(states: Path, path: Path, expected: Path) -> Iterator[Known]:
         return
     for file in states.glob(f"*/{_FILE}"):
         meta = peek(file)
-        if meta.get("folder") == identity and "path" in meta:
-            before = Path(json.loads(meta["path"]))
-            if before == path or identity_at(before) != identity:
-                yield Known(file.parent, before, meta["name"])
+        if meta.get("folder") != identity:
+            continue
+        with suppress(LookupError, TypeError, ValueError):  # damaged: then it is not known
+            one = Known(file.parent, Path(json.loads(meta["path"])), meta["name"])
+            if one.path == path or identity_at(one.path) != identity:
+                yield one
 
 
 @contextmanager
