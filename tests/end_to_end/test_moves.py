@@ -52,7 +52,7 @@ def test_a_folder_that_is_removed_from_the_server_stays_on_machines_and_can_begi
     assert one.run(*remove).returncode == Exit.USAGE
     assert one.bucket not in one.run("folders").stdout.split()
     one.write("new", b"5")
-    other.path("deleted").unlink()
+    other.write("other", b"6")
     start(one, other)
-    assert agree(one, other) == {**FILES, "kept/": "dir", "new": b"5"}
+    assert agree(one, other) == {**FILES, "kept/": "dir", "new": b"5", "other": b"6"}
     assert one.bucket in one.run("folders").stdout.split()
