@@ -185,7 +185,9 @@ class Installation:
         from ssyncd.folder.states import known
 
         for one in known(self._states, path, self._state(path, name or path.name, account)):
-            if one.directory == self._state(one.path, one.name, account) and name in ("", one.name):
+            # At this path it was started before, but had not got so far as to note that.
+            mine = {self._state(at, one.name, account) for at in (one.path, path)}
+            if one.directory in mine and name in ("", one.name):
                 return one
         return None
 

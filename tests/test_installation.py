@@ -1,5 +1,6 @@
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -154,15 +155,21 @@ class Kept:
     def __init__(self, installation, path, name=""):
         self.wanted = installation.wanted(FolderConfig(path, name), ANNA)
         installation.make_ready(self.wanted)
-        Root(str(path), f"id of {path.name}").close()
+        root = Root(str(path))
+        root.close()
+        self.identity = root.identity
         self.state = State(self.wanted.settings.state, path)
-        record = Record(self.state.database)
-        identify(record, f"id of {path.name}", self.wanted.settings)
-        record.commit()
+        begin(self.state, self.identity, self.wanted)
 
     def close(self):
         self.state.close()
         return self
+
+
+def begin(state, identity, wanted):
+    record = Record(state.database)
+    identify(record, identity, wanted.settings)
+    record.commit()
 
 
 def go_on(installation, path, name=""):
@@ -176,7 +183,8 @@ def go_on(installation, path, name=""):
 def test_what_is_remembered_follows_a_folder_that_is_moved(installation, tmp_path, name):
     Kept(installation, tmp_path / "Sync").close()
     (tmp_path / "Sync").rename(tmp_path / "Other")
-    assert go_on(installation, tmp_path / "Other", name) == ("Sync", True)
+    for _ in range(2):  # the second time as if the first had not reached its server
+        assert go_on(installation, tmp_path / "Other", name) == ("Sync", True)
     assert len(list((tmp_path / "state" / "folders").iterdir())) == 1
 
 
@@ -201,6 +209,22 @@ def test_two_folders_that_changed_places_are_still_the_same(installation, tmp_pa
     (tmp_path / "tmp").rename(tmp_path / "B")
     assert go_on(installation, tmp_path / "A") == ("B", True)
     assert go_on(installation, tmp_path / "B") == ("A", True)
+
+
+def test_what_another_folder_left_where_one_comes_back_to_is_put_aside(installation, tmp_path):
+    first = Kept(installation, tmp_path / "Sync").close()
+    (tmp_path / "Sync").rename(tmp_path / "Other")
+    assert go_on(installation, tmp_path / "Other") == ("Sync", True)
+    there = installation.wanted(FolderConfig(tmp_path / "Other"), ANNA)
+    with closing(State(there.settings.state, there.path)) as state:
+        begin(state, first.identity, there)
+    second = Kept(installation, tmp_path / "Sync").close()
+    shutil.rmtree(second.wanted.path)
+    (tmp_path / "Other").rename(tmp_path / "Sync")
+    assert go_on(installation, tmp_path / "Sync") == ("Sync", True)
+    with closing(State(second.wanted.settings.state, tmp_path)) as state:
+        assert state.database.meta()["folder"] == first.identity
+    assert len(list((tmp_path / "state" / "folders").iterdir())) == 2
 
 
 def test_another_account_knows_nothing_of_it(installation, tmp_path):

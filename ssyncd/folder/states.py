@@ -63,8 +63,10 @@ class Known(Struct, frozen=True):
     name: str
 
     def move(self, directory: Path) -> None:
-        """BusyError, StateError."""
+        """What is there, of a folder that is not, is put aside. BusyError, StateError."""
         with _told(self.directory), _locked(self.directory, self.path):
+            if directory.exists():
+                directory.rename(f"{directory}.{_now()}")
             self.directory.rename(directory)
 
 
@@ -112,9 +114,13 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _put_aside(file: Path, error: StateError) -> None:
-    aside = file.with_name(f"{file.name}.damaged-{time.time_ns() // 1_000_000_000}")
+    aside = file.with_name(f"{file.name}.damaged-{_now()}")
     log.warning("%s: kept as %s: comparing everything with the server", error, aside.name)
     with suppress(FileNotFoundError):
         file.rename(aside)
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000_000
