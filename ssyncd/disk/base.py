@@ -70,6 +70,9 @@ class Reader(Protocol):
         """As `read_at`, of a file that is gone through once: no memory is kept for what was read so."""
 
     def stat(self) -> Stat: ...
+    def being_written(self) -> bool:
+        """As in `Read`; False where the system cannot tell."""
+
     def close(self) -> None: ...
 
 
@@ -124,6 +127,14 @@ class Wanted(NamedTuple):
     expected: Stat
 
 
+class Read(NamedTuple):
+    """All bytes of a small file. `being_written`: a program had it open for writing before; what it writes through a memory map
+    from then on may leave no other time."""
+
+    data: bytes
+    being_written: bool
+
+
 class Arrival(NamedTuple):
     """A staged file that is to be put at a path where nothing is; `mtime` in microseconds."""
 
@@ -163,8 +174,8 @@ class Disk(Protocol):
     def open(self, path: str) -> Reader:
         """A regular file for reading, not through a link; never blocks on a FIFO (UnreadableError)."""
 
-    def read_files(self, wanted: Sequence[Wanted]) -> Iterator[bytes | DiskError]:
-        """The bytes of small files, in this order, as `open` gives them; ChangedError for what is another file by now, or was
+    def read_files(self, wanted: Sequence[Wanted]) -> Iterator[Read | DiskError]:
+        """What small files hold, in this order, as `open` gives them; ChangedError for what is another file by now, or was
         written while it was read. Takes fewer calls for each the more of one directory follow each other."""
 
     def being_written(self, path: str) -> bool:

@@ -95,6 +95,9 @@ class Calls(Protocol):
     def being_written(self, directory: int, name: str, /) -> bool:
         """Whether a program has this file open for writing; False where the system cannot tell."""
 
+    def has_writer(self, handle: int, /) -> bool:
+        """The same of an open file. Never fails."""
+
     def sync(self) -> None: ...
     def free(self) -> int: ...
     def check(self) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from ssyncd.disk.base import Arrival, Doomed, Leftover, Reader, Staged, Stat, Wanted
+from ssyncd.disk.base import Arrival, Doomed, Leftover, Read, Reader, Staged, Stat, Wanted
 from ssyncd.disk.calls import Calls
 from ssyncd.disk.faults import OWN, check_names, check_utf8, disk_error, refuse_special
 from ssyncd.disk.files import OpenFile, StagedFile
@@ -104,7 +104,7 @@ class CheckedDisk:
             refuse_special(self._calls.look(place.parent, place.name), path)
             return self._open_for_reading(place.parent, place.name, path)
 
-    def read_files(self, wanted: Sequence[Wanted]) -> Iterator[bytes | DiskError]:
+    def read_files(self, wanted: Sequence[Wanted]) -> Iterator[Read | DiskError]:
         return self._together.read(wanted)
 
     def _open_for_reading(self, parent: int, name: str, path: str) -> OpenFile:

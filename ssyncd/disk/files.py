@@ -48,6 +48,9 @@ class OpenFile:
         except OSError as error:
             raise disk_error(error, self._path) from error
 
+    def being_written(self) -> bool:
+        return self._calls.has_writer(self._handle)
+
     def close(self) -> None:
         """May be called again."""
         if self._handle >= 0:

@@ -162,7 +162,8 @@ class MemoryCalls:
             found = node.children.get(self.files.key(name))
             return found is not None and found[1].writers > 0
 
-    # Files
+    def has_writer(self, handle: int, /) -> bool:
+        return self._node(handle).writers > 0
 
     def open(self, directory: int, name: str, /) -> int:
         with self._call("open", directory, name) as node:

@@ -209,6 +209,11 @@ class Writing:
             self._files.write(self.node, data, len(self.node.data))
         self._tell(writing=True)
 
+    def store(self, data: bytes) -> None:
+        """Over the beginning, through a memory map, to a page that waits for the disk already: no time and no event tells."""
+        with self._files.lock:
+            self.node.data[: len(data)] = data
+
     def close(self) -> None:
         with self._files.lock:
             self.node.writers -= 1

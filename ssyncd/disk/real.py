@@ -228,9 +228,12 @@ class RealCalls:
         except OSError:
             return False
         try:
-            return system.has_writer(handle) or False
+            return self.has_writer(handle)
         finally:
             system.close(handle)
+
+    def has_writer(self, handle: int, /) -> bool:
+        return system.has_writer(handle) or False
 
     def sync(self) -> None:
         system.sync_filesystem(self.root)

@@ -135,14 +135,15 @@ def boot() -> str:
 
 
 def has_writer(handle: int) -> bool | None:
-    """Whether a program has this file open for writing; None where the system cannot tell. The handle is to be closed then.
+    """Whether a program has this file open for writing, or mapped; None where the system cannot tell.
 
-    A read lease is refused with EAGAIN as long as anybody has (fcntl(2), "Leases"); one that was given ends with the handle.
+    A read lease is refused with EAGAIN as long as anybody has (fcntl(2), "Leases"); one that was given is given back at once.
     """
     try:
         # Who opens the file while we hold the lease makes the kernel signal us; SIGIO would end the process, SIGURG not.
         fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
         # EACCES: a file of another user; EINVAL: no regular file, or a file system without leases.
         return True if error.errno == errno.EAGAIN else None

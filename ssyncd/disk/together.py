@@ -7,7 +7,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, TypeVar
 
-from ssyncd.disk.base import Arrival, Doomed, Stat, Wanted
+from ssyncd.disk.base import Arrival, Doomed, Read, Stat, Wanted
 from ssyncd.disk.calls import Calls
 from ssyncd.disk.faults import disk_error, refuse_special
 from ssyncd.disk.moving import Mover
@@ -30,7 +30,7 @@ class Together:
         self._names = names
         self._mover = mover
 
-    def read(self, wanted: Sequence[Wanted]) -> Iterator[bytes | DiskError]:
+    def read(self, wanted: Sequence[Wanted]) -> Iterator[Read | DiskError]:
         for _, run in groupby(wanted, _directory):
             inside = list(run)
             for at in range(0, len(inside), READ_TOGETHER):
@@ -38,8 +38,8 @@ class Together:
                 found = self._read_inside(lot)
                 yield from (found[one.path] for one in lot)
 
-    def _read_inside(self, lot: Sequence[Wanted]) -> dict[str, bytes | DiskError]:
-        found = dict[str, bytes | DiskError]()
+    def _read_inside(self, lot: Sequence[Wanted]) -> dict[str, Read | DiskError]:
+        found = dict[str, Read | DiskError]()
         with _noting(found, *(one.path for one in lot)), Place(self._calls, lot[0].path) as first:
             for one in lot:
                 try:
@@ -50,19 +50,20 @@ class Together:
                 return {one.path: ChangedError(one.path, "its directory was moved meanwhile") for one in lot}
         return found
 
-    def _read_one(self, place: Place, expected: Stat) -> bytes:
+    def _read_one(self, place: Place, expected: Stat) -> Read:
         # Looked at first, because opening a pipe or a device does something to it even when it does not wait.
         before = self._calls.look(place.parent, place.name)
         refuse_special(before, place.path)
         handle = self._calls.open(place.parent, place.name)
         try:
+            being_written = self._calls.has_writer(handle)
             plain = self._calls.read(handle, expected.size + 1)
             after = self._calls.look_open(handle)
         finally:
             self._calls.close(handle)
         if not expected.same(before) or not expected.same(after) or len(plain) != expected.size:
             raise ChangedError(place.path, "it changed")
-        return plain
+        return Read(plain, being_written)
 
     def put(self, arrivals: Sequence[Arrival]) -> dict[str, Stat | DiskError]:
         found = dict[str, Stat | DiskError]()

@@ -74,10 +74,10 @@ class Applier:
         key = step_key(step)
         if isinstance(step, Make | Rekey):
             return True
-        if self.local.is_young(key):
-            self.local.let_age(key)
+        if self.local.certainty.is_young(key):
+            self.local.certainty.let_age(key)
             return False
-        if self.local.is_unsure(key):
+        if self.local.certainty.is_unsure(key):
             self.local.doubt(key)
             return False
         return True

@@ -111,7 +111,8 @@ class Engine:
         self._handlers: dict[type, Callable[[Any], None]] = self._make_handlers()
 
     def _hand_in(self) -> None:
-        self.local.clock = self.sender.clock = self.pleas.clock = self.notices.clock = self.edge.clock
+        self.local.clock = self.local.certainty.clock = self.edge.clock
+        self.sender.clock = self.pleas.clock = self.notices.clock = self.edge.clock
         self.local.scanner.wall, self.local.scanner.stamp = self.edge.clock.wall, self.edge.clock.stamp
         self.sender.begun, self.edge.transfers.early_uploads.may_send = self.notices.give, self._may_send
         self.holds.judged, self.notices.deletions_come = self.notices.give_deletions, self.holds.expect

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 
-from ssyncd.content.body import INLINE_LIMIT, Body, pack_rows
+from ssyncd.content.body import INLINE_LIMIT, pack_rows
 from ssyncd.disk.base import Disk, Hint, Rescan, Stat, Wanted
 from ssyncd.disk.faults import is_own
 from ssyncd.disk.scanner import LATER, Scanner
@@ -13,11 +13,12 @@ from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.agenda import Agenda, delay_after
 from ssyncd.folder.around import look_at_other_names, touch_around
 from ssyncd.folder.bodies import Bodies
+from ssyncd.folder.certainty import Certainty
 from ssyncd.folder.exclusion import IGNORE_FILE, Exclusion
-from ssyncd.folder.record import SURE, Record
+from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Clock, FolderSettings
 from ssyncd.planner.names import moved_inside
-from ssyncd.planner.tree import Content, Entry, Kind, birth_key
+from ssyncd.planner.tree import Entry, Kind, birth_key
 from ssyncd.transfer import ReadDone, ReadJob, Transfers, read_small_files
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Local:
         self._bodies = bodies
         self._agenda = agenda
         self.writing: dict[str, float] = {}
+        self.certainty = Certainty(record, self.scanner, agenda, self.writing)
         self.unwatched: dict[str, str] = {}
         """Directories that the watcher cannot watch, and why."""
         self._reading: dict[str, Stat] = {}
@@ -116,6 +118,7 @@ class Local:
             self._agenda.at(until, path, is_path=True)
         else:
             self.writing.pop(path, None)
+            self.certainty.told(path)
             self._agenda.look(path)
 
     def moved(self, old: str, new: str) -> None:
@@ -204,29 +207,6 @@ class Local:
         self.record.young.add(key)
         self.look_at(key)
 
-    def is_young(self, key: str) -> bool:
-        """Whether what it holds may have changed without a trace so far."""
-        stat = self.record.stats.get(key)
-        if key not in self.record.young or stat is None or stat.kind == "dir":
-            return False
-        return (
-            self.record.local.path(key) in self.writing or abs(self.clock.wall() - stat.mtime) < SURE + self._disk.grain
-        )
-
-    def is_unsure(self, key: str) -> bool:
-        """Whether nothing but the watcher's silence says that it still holds what was read: it is read again before it goes. Not
-        if it is large: writing that takes longer than a stamp."""
-        stat = self.record.stats.get(key)
-        return key in self.record.young and stat is not None and stat.kind == "file" and stat.size <= INLINE_LIMIT
-
-    def let_age(self, key: str) -> None:
-        """Look into it, and plan it, when another write would leave another stamp."""
-        path, when = self.record.local.path(key), self.clock.monotonic() + self.scanner.ages_in(key)
-        if path is not None:
-            when = max(when, self.writing.get(path, 0.0))
-            self._agenda.at(when, path, is_path=True)
-        self._agenda.at(when, key)
-
     # Reading.
 
     def read(self) -> None:
@@ -272,16 +252,15 @@ class Local:
             self._agenda.at(self.clock.monotonic() + SOON, path, is_path=True)
 
     def _read_here(self, small: dict[str, Wanted]) -> None:
-        read = read_small_files(self._disk, list(small.values()), self.settings.device)
-        for key, (one, found) in zip(small, read, strict=True):
+        for key, found in zip(small, read_small_files(self._disk, small, self.settings.device), strict=True):
             if isinstance(found, DiskError):
-                self.read_failed(key, one.path, found)
+                self.read_failed(key, small[key].path, found)
             else:
-                self._take(key, one.expected, *found)
+                self._take(found)
 
     def read_done(self, done: ReadDone) -> None:
         if self._reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key):
-            self._take(done.key, done.stat, done.content, done.body)
+            self._take(done)
         elif done.key in self.record.local:
             self.scanner.unread[done.key] = None
 
@@ -297,11 +276,13 @@ class Local:
             count = self._failures[path] = self._unreadable[key] = self._unreadable.get(key, 0) + 1
             self._agenda.at(self.clock.monotonic() + delay_after(count), path, is_path=True)
 
-    def _take(self, key: str, stat: Stat, content: Content, body: Body) -> None:
+    def _take(self, done: ReadDone) -> None:
+        key, content, body = done.key, done.content, done.body
         self._unreadable.pop(key, None)
         entry = self.record.local.get(key)
-        if entry is None or self.record.stats.get(key) != stat:
+        if entry is None or self.record.stats.get(key) != done.stat:
             return
+        self.certainty.read(key, done.being_written)
         base = self.record.base.get(key)
         if base is not None and base.content is not None and base.content.hash == content.hash:
             content = base.content

@@ -1,7 +1,7 @@
 """Reading files of the folder into content, and small content into staged files."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
@@ -21,18 +21,20 @@ AHEAD = 3
 
 def read_small(disk: Disk, path: str, stat: Stat, device: str, key: str = "") -> ReadDone:
     """Read a file of at most INLINE_LIMIT bytes, in the caller's thread. DiskError, ChangedError."""
-    [(_, found)] = read_small_files(disk, [Wanted(path, stat)], device)
+    [found] = read_small_files(disk, {key: Wanted(path, stat)}, device)
     if isinstance(found, DiskError):
         raise found
-    return ReadDone(key, path, stat, *found)
+    return found
 
 
-def read_small_files(
-    disk: Disk, wanted: Sequence[Wanted], device: str
-) -> Iterator[tuple[Wanted, tuple[Content, Body] | DiskError]]:
-    """The same for many, in this order."""
-    for one, plain in zip(wanted, disk.read_files(wanted), strict=True):
-        yield one, plain if isinstance(plain, DiskError) else inline(plain, one.expected.mtime // 1000, device)
+def read_small_files(disk: Disk, wanted: Mapping[str, Wanted], device: str) -> Iterator[ReadDone | DiskError]:
+    """The same for many, by their keys, in this order."""
+    for (key, one), found in zip(wanted.items(), disk.read_files(list(wanted.values())), strict=True):
+        if isinstance(found, DiskError):
+            yield found
+        else:
+            content, body = inline(found.data, one.expected.mtime // 1000, device)
+            yield ReadDone(key, one.path, one.expected, content, body, found.being_written)
 
 
 def write_small(disk: Disk, tag: str, content: Content, body: Body) -> Staged:
@@ -58,12 +60,13 @@ def read_file(
         return done
     with closing(disk.open(job.path)) as reader:
         check_same(reader, job.path, job.stat)
+        being_written = reader.being_written()
         rows, whole = cut_and_hash(_bounded(reader, job, went), job.stat.size, max_chunk, early)
         if whole.size != job.stat.size:
             raise ChangedError(job.path, "its size changed while it was read")
         check_same(reader, job.path, job.stat)
     content = Content(whole.hexdigest(), whole.size, job.stat.mtime // 1000, device)
-    return ReadDone(job.key, job.path, job.stat, content, chunked(rows, max_chunk))
+    return ReadDone(job.key, job.path, job.stat, content, chunked(rows, max_chunk), being_written)
 
 
 def check_same(reader: Reader, path: str, stat: Stat) -> None:

@@ -25,13 +25,14 @@ class ReadJob(Struct, frozen=True):
 
 
 class ReadDone(Struct, frozen=True):
-    """What the file holds; before and after reading it was the one of `stat`."""
+    """What the file holds; before and after reading it was the one of `stat`. `being_written` as in `disk.base.Read`."""
 
     key: str
     path: str
     stat: Stat
     content: Content
     body: Body
+    being_written: bool
 
 
 class UploadJob(Struct, frozen=True):

@@ -96,9 +96,9 @@ class DiskContract:
             "dir/swapped": ChangedError,
         }
         assert {path: one for path, one in found.items() if path not in changed} == {
-            "dir/one": b"dir/one",
-            "top": b"top",
-            "empty": b"",
+            "dir/one": (b"dir/one", False),
+            "top": (b"top", False),
+            "empty": (b"", False),
         }
         assert all(one.path == path for path, one in found.items() if isinstance(one, DiskError))
         assert list(disk.read_files([])) == []
@@ -107,7 +107,7 @@ class DiskContract:
         for number in range(150):
             user.write(str(number), b"%d" % number)
         wanted = [Wanted(str(number), there(disk, str(number))) for number in range(150)]
-        assert list(disk.read_files(wanted)) == [b"%d" % number for number in range(150)]
+        assert list(disk.read_files(wanted)) == [(b"%d" % number, False) for number in range(150)]
 
     def test_only_a_file_is_opened(self, disk: Disk, user: Any) -> None:
         user.write("file", b"")
@@ -262,8 +262,13 @@ class DiskContract:
         with user.open("file") as writing:
             assert disk.being_written("file")
             writing.write(b"mine")
-        reading = disk.open("file")
+        reading, wanted = disk.open("file"), Wanted("file", there(disk, "file"))
         assert not disk.being_written("file")
+        assert not reading.being_written()
+        assert list(disk.read_files([wanted])) == [(b"mine", False)]
+        with user.open("file", keep=True):
+            assert reading.being_written()
+            assert list(disk.read_files([wanted])) == [(b"mine", True)]
         reading.close()
         assert not any(disk.being_written(path) for path in ("dir", "nothing", "no/where"))
 

@@ -1,13 +1,16 @@
 """What cannot or shall not be synced is named or left alone; everything else goes on."""
 
+import mmap
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.machine import agree, start, until
+from tests.end_to_end.machine import agree, start, stop, until
 
+MEMORY = "/dev/shm"
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
@@ -147,6 +150,26 @@ def test_a_file_that_is_being_written_arrives_whole_when_it_is_closed(site: Site
     shown = agree(one, other)
     assert shown["log"] == b"".join(b"%06d\n" % number for number in range(200))
     assert not any("conflict" in path for path in shown)
+
+
+@pytest.mark.any_server
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.path.isdir(MEMORY), reason=f"no {MEMORY}: another disk is flushed meanwhile, and gives other times"
+)
+def test_what_a_program_writes_through_a_memory_map_arrives_when_it_is_closed(site: Site) -> None:
+    one, other = site.pair()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        one.folder = Path(folder)
+        start(one, other)
+        with one.path("mapped").open("w+b") as out:
+            out.truncate(100)
+            with mmap.mmap(out.fileno(), 100) as shared:
+                shared[:5] = b"first"
+                until(lambda: other.holds("mapped", b"first".ljust(100, b"\0")))
+                shared[:6] = b"second"
+        assert agree(one, other) == {"mapped": b"second".ljust(100, b"\0")}
+        stop(one)
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from ssyncd.content.body import INLINE_LIMIT
 from ssyncd.disk.base import Touched
 from ssyncd.folder.local import STILL
 from tests.simulation.operations import LARGE
@@ -111,6 +114,21 @@ def test_what_a_program_keeps_open_is_sent_when_it_has_been_still(world: World) 
         world.time.now += 0.01
     assert rounds < 3, "it turns without end while the file is open"
     writing.close()
+
+
+@pytest.mark.parametrize("size", [3, INLINE_LIMIT + 1])
+def test_what_is_written_through_a_memory_map_is_sent_when_it_is_closed(world: World, size: int) -> None:
+    """It was read meanwhile, and has the same time after as before."""
+    one, two = world.machines
+    writing = two.user.open("f")
+    writing.write(b"1" * size)
+    world.settle()
+    assert one.user.tree() == {"f": b"1" * size}
+    writing.store(b"222")
+    world.time.now += 10
+    writing.close()
+    world.settle()
+    assert one.user.tree() == {"f": b"222" + b"1" * (size - 3)}
 
 
 def test_a_file_that_seems_open_when_it_was_closed_just_now_is_read_in_a_moment(world: World, monkeypatch: Any) -> None:
