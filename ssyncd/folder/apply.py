@@ -193,6 +193,7 @@ class Applier:
 
     def rekey(self, step: Rekey) -> None:
         self.local.scanner.rekey(step.old, step.new)
+        self.local.certainty.rekey(step.old, step.new)
         self.record.looked([step.old, step.new])
         self.agenda.touch_all((step.old, step.new))
         self.agenda.touch_all(self.record.local.children(step.new))

@@ -16,9 +16,6 @@ class Certainty:
         self._scanner = scanner
         self._agenda = agenda
         self._writing = writing
-        # What was read while a program had it open for writing. It may have mapped it (mmap(2)): then only its first write to a
-        # page, until that is on the disk, leaves another time, and no event tells of any.
-        self._open: set[str] = set()
 
     def is_young(self, key: str) -> bool:
         """Whether what it holds may have changed without a trace so far."""
@@ -43,14 +40,27 @@ class Certainty:
         self._agenda.at(when, key)
 
     def read(self, key: str, being_written: bool) -> None:
+        """It was read, perhaps while a program had it open for writing. That may have mapped it (mmap(2)): then only the first
+        write to a page, until that is on the disk, leaves another time, and no event tells of any."""
         if being_written:
-            self._open.add(key)
+            self._record.open.add(key)
         else:
-            self._open.discard(key)
+            self._record.open.discard(key)
 
     def told(self, path: str) -> None:
-        """Something happened there, and nobody is writing: what was open is closed, and to be read again."""
-        key = self._record.local.find(path) if self._open else None
-        if key in self._open:
-            self._open.remove(key)
+        """Something happened there, and nobody is writing: what was open may be closed, and is to be read again."""
+        open = self._record.open
+        key = self._record.local.find(path) if open else None
+        if key in open:
+            open.remove(key)
             self._record.young.add(key)
+
+    def missed(self) -> None:
+        """What happened is not known."""
+        self._record.young |= self._record.open
+        self._record.open.clear()
+
+    def rekey(self, old: str, new: str) -> None:
+        if old in self._record.open:
+            self._record.open.remove(old)
+            self._record.open.add(new)

@@ -101,6 +101,8 @@ class Local:
             if isinstance(hint, Rescan):
                 level = logging.DEBUG if hint.path else logging.INFO
                 log.log(level, "looking at everything below %s: %s", hint.path or "the folder", hint.reason)
+                if not hint.path:
+                    self.certainty.missed()
             if is_own(hint.path.casefold()):
                 continue  # on a disk that folds case that would be ours: no entry in any spelling
             for path in self._places(hint.path):

@@ -34,7 +34,7 @@ class Record:
     """The base and remote trees with all that belongs to them; the local tree is the scanner's, who fills `local`, `stats`.
 
     `young` is what was looked into so soon after it was written that a later write may have left the same stamp: to be looked
-    into again whenever there is reason to look.
+    into again whenever there is reason to look. `open` (see `certainty`) is read again after a restart.
 
     It is the channel's ghost store too: a ghost's data is made from the remote entry, without the bytes of small files.
     """
@@ -46,7 +46,7 @@ class Record:
         self.base, self.local, self.remote = Tree(self._at_rest), Tree(self._at_rest), Tree(self._at_rest)
         self.stats = StatsByKey(self._at_rest)
         self.ghosts = Ghosts(self._at_rest)
-        self.young: set[str] = set()
+        self.young, self.open = set[str](), set[str]()
         self.overtaken: dict[tuple[str, int], OvertakenRow] = {}
         self.unusable: dict[str, str] = {}
         self.pleas: dict[str, str] = {}
@@ -305,7 +305,7 @@ class Record:
         ghost, stat, entry = self.ghosts.held.get(key), self.stats.held.get(key), self.base.held.get(key)
         if entry is None or ghost is None or stat is None or ghost.version != self._versions.get(key):
             return
-        if entry != self.local.held.get(key) or entry != self.remote.held.get(key):
+        if key in self.open or entry != self.local.held.get(key) or entry != self.remote.held.get(key):
             return
         if self._at_rest.add(ghost, stat):
             for tree in (self.base, self.local, self.remote):
@@ -325,10 +325,8 @@ class Record:
         if entry is None:
             return None
         local = self.local.get(key)
-        unchanged = (
-            local is not None and local.kind is entry.kind and (entry.kind is Kind.DIR or local.same_content(entry))
-        )
-        stat = self.stats.get(key) if unchanged else None
+        same = local is not None and local.kind is entry.kind and (entry.kind is Kind.DIR or local.same_content(entry))
+        stat = self.stats.get(key) if same and key not in self.open else None
         return BaseRow(entry, stat, self.base_version(key), entry == self.remote.get(key))
 
 

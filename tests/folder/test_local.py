@@ -1,5 +1,6 @@
 """The local side, on whole machines."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ssyncd.content.body import INLINE_LIMIT
 from ssyncd.disk.base import Touched
 from ssyncd.folder.local import STILL
+from tests.simulation.machine import Machine
 from tests.simulation.operations import LARGE
 from tests.simulation.world import World
 
@@ -116,8 +118,26 @@ def test_what_a_program_keeps_open_is_sent_when_it_has_been_still(world: World) 
     writing.close()
 
 
+def close_with_an_event(machine: Machine, writing: Any) -> None:
+    writing.close()
+
+
+def close_in_an_overflow(machine: Machine, writing: Any) -> None:
+    writing.close()
+    machine.watcher.overflow()
+
+
+def close_while_it_is_down(machine: Machine, writing: Any) -> None:
+    machine.stop()
+    writing.close()
+    machine.start()
+
+
 @pytest.mark.parametrize("size", [3, INLINE_LIMIT + 1])
-def test_what_is_written_through_a_memory_map_is_sent_when_it_is_closed(world: World, size: int) -> None:
+@pytest.mark.parametrize("close", [close_with_an_event, close_in_an_overflow, close_while_it_is_down])
+def test_what_is_written_through_a_memory_map_is_sent_when_it_is_closed(
+    world: World, close: Callable[[Machine, Any], None], size: int
+) -> None:
     """It was read meanwhile, and has the same time after as before."""
     one, two = world.machines
     writing = two.user.open("f")
@@ -126,9 +146,10 @@ def test_what_is_written_through_a_memory_map_is_sent_when_it_is_closed(world: W
     assert one.user.tree() == {"f": b"1" * size}
     writing.store(b"222")
     world.time.now += 10
-    writing.close()
+    close(two, writing)
     world.settle()
     assert one.user.tree() == {"f": b"222" + b"1" * (size - 3)}
+    assert not two.record.open
 
 
 def test_a_file_that_seems_open_when_it_was_closed_just_now_is_read_in_a_moment(world: World, monkeypatch: Any) -> None:
