@@ -134,17 +134,17 @@ def take_lock(lock: int, path: str) -> None:
 
 
 def identity_at(path: str | os.PathLike[str]) -> str | None:
-    """What the marker of the folder at a path says. None: there is none, or it cannot be read."""
+    """What the marker of the folder at a path says; "" if there is none, None if it cannot be read now."""
     try:
         own = os.open(os.path.join(path, OWN), _DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
+        try:
+            return _read_marker(own, os.fspath(path)) or ""
+        finally:
+            system.close(own)
+    except OSError as error:
+        return "" if error.errno in _GONE else None
+    except UnusableError:
         return None
-    try:
-        return _read_marker(own, os.fspath(path))
-    except (OSError, UnusableError):
-        return None
-    finally:
-        system.close(own)
 
 
 def is_missing(path: str | os.PathLike[str]) -> bool:

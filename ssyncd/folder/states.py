@@ -81,17 +81,17 @@ def identify(record: Record, marker: str, settings: FolderSettings) -> None:
 
 def known(states: Path, path: Path, expected: Path) -> Iterator[Known]:
     """State directories of the folder at a path, by its marker: it had another name, or was elsewhere, where it is not any more.
-    None if the one to expect has it."""
-    identity = identity_at(path)
-    if identity is None or peek(expected / _FILE).get("folder") == identity:
+    None if the one to expect has it, or if that cannot be told now."""
+    identity, there = identity_at(path), peek(expected / _FILE)
+    if not identity or there is None or there.get("folder") == identity:
         return
     for file in states.glob(f"*/{_FILE}"):
         meta = peek(file)
-        if meta.get("folder") != identity:
+        if meta is None or meta.get("folder") != identity or file.parent == expected:
             continue
         with suppress(LookupError, TypeError, ValueError):  # damaged: then it is not known
             one = Known(file.parent, Path(json.loads(meta["path"])), meta["name"])
-            if one.path == path or identity_at(one.path) != identity:
+            if one.path == path or identity_at(one.path) not in (identity, None):
                 yield one
 
 

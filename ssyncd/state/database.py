@@ -76,11 +76,14 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def peek(path: Path) -> dict[str, str]:
-    """The meta table of a database that may be in use by others, or damaged: then it says nothing."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
-        return dict(db.execute("SELECT name, value FROM meta"))
-    return {}
+def peek(path: Path) -> dict[str, str] | None:
+    """The meta table of a database that may be in use by others; empty if there is none, None if it cannot be read now."""
+    with suppress(OSError, sqlite3.Error):
+        if not path.exists():
+            return {}
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            return dict(db.execute("SELECT name, value FROM meta"))
+    return None
 
 
 def _identity(path: Path | str) -> tuple[int, int] | None:
