@@ -218,7 +218,8 @@ class Folder:
         question = Question(ask, self._inbox.put, self._not_answered, hang_up)
         try:
             while not self._stopping.is_set():
-                if question in self._pause(None):
+                # The answer and the word to stop may come at once.
+                if question in self._pause(None) and not self._stopping.is_set():
                     return question.answer
             return None
         finally:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,6 +24,7 @@ from ssyncd.errors import NetworkError, ShortageError, StateCorruptError, StateE
 from ssyncd.folder import Folder, FolderSettings, board, lookout
 from ssyncd.folder import folder as folder_module
 from ssyncd.folder.engine import Engine
+from ssyncd.folder.question import Question
 from ssyncd.network.login import Account
 from ssyncd.state.database import VERSION
 from ssyncd.status import Phase
@@ -93,6 +95,27 @@ def test_what_is_asked_of_a_folder_that_has_ended_is_answered_at_once(machines: 
         folder._on_control(lambda engine: engine)
     with pytest.raises(NetworkError):
         folder.request("conflicts")
+
+
+def test_a_stop_that_comes_with_the_server_s_first_answer_is_heard(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, take = machines[0], Folder._take
+    stoppers: list[threading.Thread] = []
+
+    def take_both(folder: Folder, seconds: float | None) -> list[Any]:
+        items = take(folder, seconds)
+        if not stoppers and any(isinstance(item, Question) for item in items):
+            stoppers.append(threading.Thread(target=folder.stop, name="stopper"))
+            stoppers[0].start()
+            items += take(folder, None)
+        return items
+
+    monkeypatch.setattr(Folder, "_take", take_both)
+    one.launch()
+    until(lambda: stoppers)
+    stoppers[0].join(DEADLINE)
+    assert not stoppers[0].is_alive()
 
 
 def test_what_was_done_before_the_question_counts(machines: tuple[Machine, Machine]) -> None:
