@@ -208,7 +208,7 @@ class Folder:
         """If what we remembered of this folder was lost: what the server's history tells to be removed. None: we are to stop."""
         if not disk.mark() or self._state.database.meta().get("marks") or self._approved:
             return []
-        log.warning("%s: what was remembered of it is lost: asking the server what was deleted", self.settings.path)
+        log.warning("%s: nothing is remembered of it with this account: asking what was deleted", self.settings.path)
         history = History(self.account, self.settings.name, self.settings.ca_file, extensions.removed)
         removed = self._answered(history.removed, history.close)
         return None if removed is None else [one.entry for one in removed]

@@ -74,7 +74,7 @@ def test_what_was_deleted_meanwhile_does_not_come_back(site: Site, how: Callable
     other.start()
     assert agree(one, other) == found
     assert other.running is not None
-    assert "what was remembered of it is lost" not in other.running.text()
+    assert "nothing is remembered of it" not in other.running.text()
 
 
 @pytest.mark.slow
