@@ -116,13 +116,16 @@ _SHARED = {
 def is_shared(handle: int) -> bool:
     """Whether this is on a file system that others may change without a word of the kernel here: another machine, or whoever
     writes to what a FUSE file system shows. False where the system cannot tell."""
-    # `struct statfs` begins with the type, a word.
-    found = (ctypes.c_ulong * 64)()
-    if _fstatfs is None or _fstatfs(handle, found):
-        return False
-    kind = found[0] & 0xFFFFFFFF
+    kind = _kind(handle)
     # FUSE that has a block device of its own (NTFS, exFAT) is no other's.
     return kind in _SHARED or (kind == _FUSE and os.major(os.fstat(handle).st_dev) == 0)
+
+
+def _kind(handle: int) -> int:
+    """Of the file system, as in linux/magic.h; 0 where the system cannot tell."""
+    # `struct statfs` begins with the type, a word.
+    found = (ctypes.c_ulong * 64)()
+    return 0 if _fstatfs is None or _fstatfs(handle, found) else found[0] & 0xFFFFFFFF
 
 
 def boot() -> str:
@@ -145,8 +148,9 @@ def has_writer(handle: int) -> bool | None:
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        # EACCES: a file of another user; EINVAL: no regular file, or a file system without leases.
-        return True if error.errno == errno.EAGAIN else None
+        # EACCES: a file of another user; EINVAL: no regular file, or a file system without leases. NFS 4 and SMB say EAGAIN of
+        # any file for which their server has not given a delegation (an oplock).
+        return True if error.errno == errno.EAGAIN and _kind(handle) not in _SHARED else None
     return False
 
 

@@ -1,6 +1,7 @@
 """RealDisk keeps the contract on this machine, with and without the newer system calls."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -294,6 +295,29 @@ def test_what_is_written_is_stamped_by_the_clock_that_is_asked(disk: RealDisk, t
         before = system.stamp()
         (tmp_path / "file").write_bytes(b"x")
         assert before <= there(disk, "file").mtime <= time.time_ns()
+
+
+@pytest.mark.parametrize(("kind", "written"), [("ext4", True), ("fuse", True), ("nfs", False), ("smb", False)])
+def test_a_lease_that_a_network_s_disk_refuses_says_nothing(
+    kind: str, written: bool, disk: RealDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS 4 and SMB have none without the server's word for it; nothing would ever be replaced there."""
+
+    def refuse(_handle: int, call: int, _value: int) -> int:
+        if call == fcntl.F_SETLEASE:
+            raise BlockingIOError(errno.EAGAIN, "no delegation")
+        return 0
+
+    magic = {"ext4": 0xEF53, "fuse": 0x65735546, "nfs": 0x6969, "smb": 0xFE534D42}
+    monkeypatch.setattr(system, "_kind", lambda _: magic[kind])
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    (tmp_path / "file").write_bytes(b"old")
+    assert disk.being_written("file") is written
+    if written:
+        with pytest.raises(ChangedError, match="writing"):
+            put(disk, "file", b"new", there(disk, "file"))
+    else:
+        put(disk, "file", b"new", there(disk, "file"))
 
 
 def there_is(disk: RealDisk, root: Path) -> Stat:
