@@ -151,6 +151,8 @@ class Disk(Protocol):
     """From the marker in `.ssyncd/`: the identity this folder was given when ssyncd first met it."""
     grain: int
     """Nanoseconds by which the times of files step, beyond what the system's clock does."""
+    skew: int
+    """Nanoseconds by which the clock that stamps files may differ from the system's: that of another machine."""
 
     def check_root(self) -> None:
         """RootError if the root is missing, replaced or unmounted, or its marker is gone or names another folder."""

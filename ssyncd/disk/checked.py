@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 class CheckedDisk:
     """See `base.Disk`. `calls` is the kernel, or one in memory."""
 
+    skew = 0
+
     def __init__(self, calls: Calls, identity: str) -> None:
         self.identity = identity
         self.grain = calls.grain

@@ -23,6 +23,8 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 _AS_DIRECTORY = system.O_PATH | os.O_DIRECTORY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NESTED_MARKER = f"{OWN}/folder"
+SKEW = 1_000_000_000
+"""Nanoseconds; of machines that are told the time."""
 # Nanoseconds: the last one before a second that is even, as FAT's are.
 _ODD_TIME = 1_700_000_002 * 10**9 - 1
 
@@ -38,6 +40,7 @@ class RealDisk(CheckedDisk):
         self._root = Root(os.path.abspath(root), identity, known)
         self.fresh = self._root.fresh
         self.shared = system.is_shared(self._root.handle)
+        self.skew = SKEW if self.shared else 0
         try:
             super().__init__(RealCalls(self._root), self._root.identity)
         except BaseException:

@@ -11,7 +11,7 @@ from ssyncd.planner.tree import Entry, Kind, Tree
 ChooseKey = Callable[[str, str, Kind], str]
 """(parent key, name, kind) -> the key for something new at this place; never one that is in the local tree."""
 COARSE = 10_000_000
-"""Nanoseconds by which what stamps a file may be behind `stamp`: the clock of another kernel, as of a virtual machine's host."""
+"""Nanoseconds by which what stamps a file may differ from `stamp`, as the clock of a virtual machine's host does."""
 LATER = 0.05
 """Seconds within which the watcher tells what happened, and until what it has not told yet is looked at once more."""
 
@@ -47,7 +47,7 @@ class Scanner:
         self.left: dict[str, None] = {}
         """Directories that the first look at a folder of which nothing was known has still to look below."""
         self.disk = disk
-        self.coarse = COARSE + disk.grain
+        self.coarse = COARSE + disk.grain + disk.skew
         """Nanoseconds within which two writes can leave one stamp."""
         self.ignored = ignored
         self.choose_key = choose_key

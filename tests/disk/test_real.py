@@ -7,6 +7,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -17,7 +18,9 @@ from ssyncd.disk import real, system
 from ssyncd.disk.base import Stat
 from ssyncd.disk.files import DROP_STEP
 from ssyncd.disk.real import RealDisk
+from ssyncd.disk.scanner import Scanner
 from ssyncd.errors import ChangedError, DiskError, GoneError, NoSpaceError, RootError, UnreadableError
+from ssyncd.planner.tree import Tree
 from tests.disk.contract_disk import MTIME, TAG, DiskContract, put, there
 from tests.disk.users import RealUser, Stepped
 
@@ -318,6 +321,20 @@ def test_a_lease_that_a_network_s_disk_refuses_says_nothing(
             put(disk, "file", b"new", there(disk, "file"))
     else:
         put(disk, "file", b"new", there(disk, "file"))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_clock_of_a_shared_disk_may_be_another_one(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written half a second ago by one clock is just now by another."""
+    monkeypatch.setattr(system, "is_shared", lambda _: shared)
+    with closing(RealDisk(tmp_path)) as disk:
+        scanner = Scanner(disk, Tree(), lambda *_: False, lambda *_: "key")
+        scanner.stamp = system.stamp
+        stat = there_is(disk, tmp_path)
+        scanner.looked_into("key", stat._replace(mtime=stat.mtime - real.SKEW // 2))
+        assert ("key" in scanner.young) is shared
 
 
 def there_is(disk: RealDisk, root: Path) -> Stat:
