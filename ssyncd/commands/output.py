@@ -121,4 +121,4 @@ def _cell(column: str, value: Any) -> str:
         return size(value)
     if isinstance(value, bool):
         return "yes" if value else ""
-    return str(value)
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,6 +1,6 @@
 """login, logout, devices, folders: this machine's account at a server."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import asdict
@@ -80,12 +80,9 @@ def devices(context: click.Context, as_json: bool) -> int:
     from ssyncd.network import login as network
 
     installation = context.obj.installation
-    listed = network.devices(_account(installation, None), installation.config.server.ca_file)
-    rows = [asdict(device) for device in listed]
-    if as_json:
-        output.say_json({"devices": rows})
-    else:
-        output.say_answer({"name": "devices", "devices": rows})
+    account = _account(installation, None)
+    listed = network.devices(account, installation.config.server.ca_file)
+    _say_rows(account, "devices", [asdict(device) for device in listed], as_json)
     return Exit.OK
 
 
@@ -121,11 +118,7 @@ def folders(context: click.Context, as_json: bool) -> int:
         for one in status.folders:
             if one.server == account.url:
                 here.setdefault(network.folder_name(network.bucket_name(one.name)), []).append(one.path)
-    if as_json:
-        output.say_json({"folders": [{"name": name, "here": paths} for name, paths in here.items()]})
-    else:
-        rows = [{"name": name, "here": ", ".join(paths)} for name, paths in here.items()]
-        output.say_answer({"name": account.url, "folders": rows})
+    _say_rows(account, "folders", [{"name": name, "here": paths} for name, paths in here.items()], as_json)
     return Exit.OK
 
 
@@ -145,6 +138,13 @@ def remove_folder(invocation: Invocation, name: str, yes: bool) -> int:
         raise UsageError(f"{name}: no such folder: ssyncd folders")
     output.say(f"{name}: removed")
     return Exit.OK
+
+
+def _say_rows(account: "Account", what: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        output.say_json({what: rows})
+    else:
+        output.say_answer({"name": account.url, what: rows})
 
 
 def _account(installation: "Installation", url: str | None) -> "Account":

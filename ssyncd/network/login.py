@@ -145,7 +145,7 @@ def _extensions(value: Mapping[str, Any]) -> Extensions:
 
 def devices(account: Account, ca_file: Path | None = None) -> list[Device]:
     """Every token of the account. SignInError, NetworkError, RefusedError (404: a plain server has no such list)."""
-    _check_devices(account, ca_file)
+    _check_ours(account, ca_file)
     with _server(account.url, account.token, ca_file) as server:
         answer = server.ask("GET", f"/1/{part(account.app)}/devices/")
     refuse(answer)
@@ -162,9 +162,14 @@ def devices(account: Account, ca_file: Path | None = None) -> list[Device]:
 
 def revoke(account: Account, device: str, ca_file: Path | None = None) -> bool:
     """Take a device's tokens away; False if there is no such device. SignInError, NetworkError, RefusedError."""
-    _check_devices(account, ca_file)
+    return _delete(account, f"devices/{part(device)}", ca_file)
+
+
+def _delete(account: Account, what: str, ca_file: Path | None) -> bool:
+    """False if there is no such thing."""
+    _check_ours(account, ca_file)
     with _server(account.url, account.token, ca_file) as server:
-        answer = server.ask("DELETE", f"/1/{part(account.app)}/devices/{part(device)}")
+        answer = server.ask("DELETE", f"/1/{part(account.app)}/{what}")
     if answer.status == 404:
         return False
     refuse(answer)
@@ -174,7 +179,7 @@ def revoke(account: Account, device: str, ca_file: Path | None = None) -> bool:
 def logout(account: Account, ca_file: Path | None = None) -> bool:
     """Revoke this account's own token; False if the server knows it no more. NetworkError, RefusedError (404: a plain server
     ends no token)."""
-    _check_devices(account, ca_file)
+    _check_ours(account, ca_file)
     with _server(account.url, account.token, ca_file) as server:
         answer = server.ask("POST", f"/1/{part(account.app)}/logout/")
     if answer.status == 401:
@@ -183,11 +188,11 @@ def logout(account: Account, ca_file: Path | None = None) -> bool:
     return True
 
 
-def _check_devices(account: Account, ca_file: Path | None) -> None:
+def _check_ours(account: Account, ca_file: Path | None) -> None:
     with _server(account.url, "", ca_file) as server:
         told = _told(server, account.app)
     if told.get("devices") != 1:
-        raise RefusedError(f"{account.url}: this server lists and ends no access tokens", 404)
+        raise RefusedError(f"{account.url}: this server lists and ends no access tokens, and removes no folders", 404)
 
 
 def bucket_name(folder: str) -> str:
@@ -224,15 +229,12 @@ def folder_names(account: Account, ca_file: Path | None = None) -> list[str]:
 def remove_folder(account: Account, name: str, ca_file: Path | None = None) -> bool:
     """Remove a folder from the server, with its history; False if there is none. SignInError, NetworkError, RefusedError (409: a
     machine syncs it now; 404: a plain server removes none)."""
-    _check_devices(account, ca_file)
-    with _server(account.url, account.token, ca_file) as server:
-        answer = server.ask("DELETE", f"/1/{part(account.app)}/buckets/{part(bucket_name(name))}")
-    if answer.status == 404:
-        return False
-    if answer.status == 409:
-        raise RefusedError(f"{name}: a machine syncs it now: end that first", 409)
-    refuse(answer)
-    return True
+    try:
+        return _delete(account, f"buckets/{part(bucket_name(name))}", ca_file)
+    except RefusedError as error:
+        if error.code != 409:
+            raise
+        raise RefusedError(f"{name}: a machine syncs it now: end that first", 409) from error
 
 
 def websocket_url(url: str, app: str = APP) -> str:
