@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ssyncd.status import FolderStatus, Phase
-from ssyncd.wording import many, shown, size
+from ssyncd.wording import duration, many, shown, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ SHORT_SECONDS = 2.0  # work shorter than this leaves no line
 BAR_SECONDS = 0.5  # work shorter than this shows no bar
 REFRESH_SECONDS = 0.1
 BAR_WIDTH = 16
+ENTRY_WEIGHT = 32 * 1024  # bytes that an entry counts as in a bar, beside a large content
 
 _log = logging.getLogger(__name__)
 _BUSY = frozenset({Phase.STARTING, Phase.SCANNING, Phase.SYNCING})
@@ -30,7 +31,7 @@ _WORSE = frozenset({Phase.OFFLINE, Phase.HELD, Phase.FAILED})
 
 
 def pending(status: FolderStatus) -> str:
-    """What is left to do, with the speed."""
+    """What is left to do, with the speed and the time that takes."""
     parts = []
     for count, volume, word, speed in (
         (status.to_send, status.bytes_to_send, "to send", status.up),
@@ -39,7 +40,8 @@ def pending(status: FolderStatus) -> str:
         if count:
             moving = [size(volume)] if volume else []
             moving += [f"{size(speed)}/s"] if speed >= 1 else []
-            parts.append(f"{count:,} {word}" + (f" ({' at '.join(moving)})" if moving else ""))
+            text = " at ".join(moving) + (f", {duration(volume / speed)} left" if len(moving) > 1 else "")
+            parts.append(f"{count:,} {word}" + (f" ({text})" if text else ""))
     return ", ".join(parts)
 
 
@@ -104,6 +106,11 @@ class LogLines:
         return True
 
 
+def _weight(status: FolderStatus) -> int:
+    """What is pending, in bytes."""
+    return status.pending * ENTRY_WEIGHT + status.bytes_to_send + status.bytes_to_apply
+
+
 class _Work(Struct):
     """One stretch of work of a folder: from when, the most that was pending, its bar once it is long."""
 
@@ -144,7 +151,8 @@ class Bars:
     def _advance(self, status: FolderStatus) -> None:
         now = time.monotonic()
         work = self._work.setdefault(status.path, _Work(now))
-        work.total = max(work.total, status.pending)
+        weight = _weight(status)
+        work.total = max(work.total, weight)
         if now - work.since < BAR_SECONDS:
             return
         if work.task is None:
@@ -154,7 +162,7 @@ class Bars:
             self._drawn = now
             # How much it is, nobody knows before all has been looked at.
             total = None if status.phase is Phase.SCANNING else work.total
-            done = work.total - status.pending
+            done = work.total - weight
             self._progress.update(work.task, total=total, completed=done, text=_so_far(status), refresh=True)
 
     def _finish(self, path: str) -> None:

@@ -24,6 +24,16 @@ def many(count: int, one: str, more: str = "") -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """ "40 s", "16 min", "2.5 h", "3 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"
+
+
 def moment(seconds: float) -> str:
     """Local time of seconds since the epoch; "never" for 0."""
     if not seconds:

@@ -26,8 +26,9 @@ def status(phase, **more):
         (status(Phase.SCANNING, entries=4000, to_send=9), "Sync: scanning, 4,000 entries so far, 9 to send"),
         (
             status(Phase.SYNCING, to_send=3, bytes_to_send=2000, up=1500, to_apply=1, bytes_to_apply=10),
-            "Sync: syncing, 3 to send (2.0 KB at 1.5 KB/s), 1 to receive (10 B)",
+            "Sync: syncing, 3 to send (2.0 KB at 1.5 KB/s, 1 s left), 1 to receive (10 B)",
         ),
+        (status(Phase.SYNCING, to_send=1, up=1500), "Sync: syncing, 1 to send (1.5 KB/s)"),
         (status(Phase.OFFLINE, last_error="refused"), "Sync: offline, refused"),
         (status(Phase.HELD, holds=(Hold("all would go", 9, "here"),)), "Sync: held, all would go; see `ssyncd status`"),
         (status(Phase.PAUSED), "Sync: paused"),
@@ -112,7 +113,20 @@ def test_while_the_folder_is_looked_at_nobody_knows_how_much_it_is(screen, monke
     assert task.total is None
     assert "4,000 entries so far, 10 to send" in screen.file.getvalue()
     bars.show(status(Phase.SYNCING, to_send=10))
-    assert task.total == 10
+    assert task.total > 0
+    bars.close()
+
+
+def test_a_bar_goes_on_with_the_bytes_of_one_large_file(screen, monkeypatch):
+    monkeypatch.setattr(progress, "BAR_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
+    bars = Bars(screen)
+    shares = []
+    for left in (4_000_000_000, 3_000_000_000, 1_000_000_000):
+        bars.show(status(Phase.SYNCING, to_send=1, bytes_to_send=left))
+        [task] = bars._progress.tasks
+        shares.append(round(task.percentage))
+    assert shares == [0, 25, 75]
     bars.close()
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssyncd.wording import many, moment, shown, size
+from ssyncd.wording import duration, many, moment, shown, size
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,14 @@ from ssyncd.wording import many, moment, shown, size
 )
 def test_sizes_are_short(count, text):
     assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (89, "89 s"), (100, "2 min"), (5000, "83 min"), (9000, "2.5 h"), (300_000, "3 days")],
+)
+def test_durations_are_short(seconds, text):
+    assert duration(seconds) == text
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=50))

@@ -354,6 +354,7 @@ class Folder:
                 lineage.go_on()
                 wait = lookout.go_on(wait)
                 self._board.tell(report.make())
+                wait = report.wait(wait)
             finally:
                 # Not before the status shows what was asked for: whoever waits next would see the one of before.
                 for give in answers:

@@ -1,6 +1,8 @@
 """A folder's status, from what its engine holds; on the control thread."""
 
+from collections import deque
 from itertools import chain, islice
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -8,10 +10,14 @@ from ssyncd.folder.engine import Engine
 from ssyncd.folder.settings import Direction
 from ssyncd.planner.tree import Tree
 from ssyncd.status import FolderStatus, Phase, Trouble
+from ssyncd.transfer import FetchJob, UploadJob
 
 MOST_TROUBLES = 100
 RECOUNT = 0.5
 """Seconds between two counts of all that is to be done."""
+RATED = 5.0
+SETTLED = 1.0
+"""Of shorter times nothing is said."""
 
 
 class Report:
@@ -21,7 +27,7 @@ class Report:
         self._engine = engine
         self._server = server
         self._asked = float("-inf")
-        self._to_apply = 0
+        self._counted = _Counted()
         self._rates = _Rates()
         self._last = FolderStatus(engine.settings.name, str(engine.settings.path), Phase.STARTING, server)
 
@@ -30,9 +36,10 @@ class Report:
         engine, now = self._engine, self._engine.edge.clock.monotonic()
         pending = waiting_for(engine)
         if now - self._asked > RECOUNT:
-            self._asked, self._to_apply = now, to_apply(engine)
-        up, down = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
-        sender, supply = engine.sender, engine.supply
+            self._asked = now
+            rates = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
+            self._counted = _Counted(to_apply(engine), *left(engine), *rates)
+        counted = self._counted if pending else _Counted()
         made = FolderStatus(
             name=engine.settings.name,
             path=str(engine.settings.path),
@@ -42,11 +49,11 @@ class Report:
             entries=len(engine.record.local),
             size=engine.record.local.size,
             to_send=to_send(engine),
-            to_apply=self._to_apply if pending else 0,
-            bytes_to_send=sum(_size(engine.record.local, key) for key in sender.uploading),
-            bytes_to_apply=sum(content.size for content in supply.fetching.values()),
-            up=up,
-            down=down,
+            to_apply=counted.to_apply,
+            bytes_to_send=counted.bytes_to_send,
+            bytes_to_apply=counted.bytes_to_apply,
+            up=counted.up,
+            down=counted.down,
             conflicts=engine.record.local.conflicts,
             holds=engine.holds.tell(),
             troubles=troubles(engine),
@@ -57,29 +64,49 @@ class Report:
             self._last = replace(made, last_change=engine.edge.clock.wall() / 1e9)
         return self._last
 
+    def wait(self, seconds: float | None) -> float | None:
+        """How long to wait for something to do: while contents go, no longer than until they are counted again."""
+        if not (self._engine.sender.uploading or self._engine.supply.fetching):
+            return seconds
+        return SETTLED if seconds is None else min(seconds, SETTLED)
+
+
+class _Counted(NamedTuple):
+    to_apply: int = 0
+    bytes_to_send: int = 0
+    bytes_to_apply: int = 0
+    up: float = 0.0
+    down: float = 0.0
+
 
 class _Rates:
-    """Bytes per second, over windows of a second at least."""
+    """Bytes per second, over the last RATED seconds."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
-        self._counts = (0, 0)
-        self._rates = (0.0, 0.0)
+        self._counts = deque[tuple[float, int, int]]()
 
     def measure(self, now: float, up: int, down: int) -> tuple[float, float]:
-        if self._since is None:
-            self._since, self._counts = now, (up, down)
-        elif now - self._since >= 1.0:
-            took = now - self._since
-            self._rates = ((up - self._counts[0]) / took, (down - self._counts[1]) / took)
-            self._since, self._counts = now, (up, down)
-        return self._rates
+        counts = self._counts
+        counts.append((now, up, down))
+        while counts[0][0] < now - RATED:
+            counts.popleft()
+        since, up_before, down_before = counts[0]
+        took = max(now - since, SETTLED)
+        return (up - up_before) / took, (down - down_before) / took
 
 
 def to_send(engine: Engine) -> int:
     if engine.settings.direction is Direction.PULL:
         return 0
     return len(engine.sender.pending) + engine.channel.in_flight + engine.local.unread
+
+
+def left(engine: Engine) -> tuple[int, int]:
+    """Bytes of contents that are still to be sent, and received."""
+    transfers = engine.edge.transfers
+    sizes = {key: _size(engine.record.local, key) for key in engine.sender.uploading}
+    coming = {key: content.size for key, content in engine.supply.fetching.items()}
+    return transfers.left(UploadJob, sizes), transfers.left(FetchJob, coming)
 
 
 def to_apply(engine: Engine) -> int:

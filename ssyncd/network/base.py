@@ -73,8 +73,8 @@ class ChunkStore(Protocol):
         """Which of these the server does not have, or has with other bytes than their ids say: each is read to find out. What
         is put of them then takes the place of what was there."""
 
-    def put(self, chunks: Iterable[tuple[bytes, bytes | memoryview]]) -> int:
-        """Store (id, plain bytes), durable on return; bytes sent on the wire. Storing again is harmless."""
+    def put(self, chunks: Iterable[tuple[bytes, bytes | memoryview]]) -> Iterator[bytes]:
+        """Store (id, plain bytes): the id of each once it is durable. Storing again is harmless."""
 
     def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
         """(id, plain bytes), verified, in the order asked for. ChunkMissingError, ContentError.

@@ -6,6 +6,7 @@ A chunk travels in its stored form (`content.compression`), and what arrives is 
 import json
 import secrets
 import threading
+import time
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -42,7 +43,9 @@ MAX_IDS = 10_000
 # The server reads each of these.
 MAX_CHECKED = 1000
 REQUEST_BYTES = 8 * 1024 * 1024
+FIRST_BYTES = 2 * 1024 * 1024
 LEAST_BYTES = 64 * 1024
+REQUEST_SECONDS = 2.0
 TOO_LARGE = 413
 LENGTH_SIZE = 4
 ABSENT = 0xFFFFFFFF
@@ -90,19 +93,24 @@ class HttpChunks:
             absent |= told
         return absent
 
-    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> int:
-        sent, size = 0, 0
+    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> Iterator[bytes]:
+        ids: list[bytes] = []
         pieces: list[Plain] = []
+        size = 0
         for id, plain in chunks:
             first, others = seal_apart(plain)
             sealed = len(first) + len(others)
             length = ID_SIZE + LENGTH_SIZE + sealed
             if pieces and size + length > self._request:
-                sent += self._put(pieces, size)
-                pieces, size = [], 0
+                self._put(pieces)
+                yield from ids
+                ids, pieces, size = [], [], 0
             pieces += (id + sealed.to_bytes(LENGTH_SIZE, "big") + first, others)
+            ids.append(id)
             size += length
-        return sent + (self._put(pieces, size) if pieces else 0)
+        if pieces:
+            self._put(pieces)
+            yield from ids
 
     def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
         path = f"{self._path}get?wait={wait:g}" if wait else f"{self._path}get"
@@ -125,14 +133,13 @@ class HttpChunks:
     def close(self) -> None:
         self._server.close()
 
-    def _put(self, pieces: list[Plain], size: int) -> int:
+    def _put(self, pieces: list[Plain]) -> None:
         response = self._server.open("POST", f"{self._path}put", pieces, BINARY)
         try:
             _check_status(response)
             read_all(response, MAX_PAGE)
         finally:
             response.release_conn()
-        return size
 
     def _read_record(self, response: Response, id: bytes) -> bytes:
         head = _read_exactly(response, ID_SIZE + LENGTH_SIZE)
@@ -166,19 +173,17 @@ class ObjectChunks:
                 self._present = self._list()
             return {id for id in ids if id not in self._present}
 
-    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> int:
-        sent = 0
+    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> Iterator[bytes]:
         for id, plain in chunks:
             value = json.dumps({"data": b64encode(seal(plain)).decode("ascii")}).encode()
             # One ccid for one chunk: an answer that got lost does not make a second version.
             if self._put(id, value, id.hex()) == 409 and not self._is_sound(id):
                 # Carried out before, and lost or spoiled since.
                 self._put(id, value, secrets.token_hex(16))
-            sent += len(value)
             with self._lock:
                 if self._present is not None:
                     self._present.add(id)
-        return sent
+            yield id
 
     def _put(self, id: bytes, value: bytes, ccid: str) -> int:
         query = urlencode({"replace": 1, "ccid": ccid})
@@ -252,11 +257,12 @@ PATIENCE = Patience()
 
 class RetryingChunks:
     """Tries again what a passing fault broke off. `chance()` is random from 0 to 1; `pause(seconds)` waits and tells whether to
-    give up: without one, until the time is over or the store is closed.
+    give up: without one, until the time is over or the store is closed; `now()` is a time in seconds.
 
     `put` keeps what it is given until it is stored: callers give a bounded batch at a time. A request that breaks off has to go
-    again from its first byte, so each failure halves what the next one holds: some progress is made on the worst connection. So
-    does one that is too large for a proxy (nginx takes 1 MiB, if not told otherwise), for good.
+    again from its first byte, so one is to take REQUEST_SECONDS, and each failure halves what the next one holds: some progress
+    is made on the worst connection. So does one that is too large for a proxy (nginx takes 1 MiB, if not told otherwise), for
+    good.
     """
 
     def __init__(
@@ -265,6 +271,7 @@ class RetryingChunks:
         pause: Callable[[float], bool] | None,
         chance: Callable[[], float],
         patience: Patience = PATIENCE,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_chunk = store.max_chunk
         self._store = store
@@ -272,9 +279,10 @@ class RetryingChunks:
         self._pause = pause or self._closed.wait
         self._chance = chance
         self._patience = patience
+        self._now = now
         # Plain bytes in one request to store chunks, and the most that a proxy before the server takes, as far as is known.
         # Several threads write them: any of their values will do.
-        self._most = self._allowed = REQUEST_BYTES
+        self._most, self._allowed = FIRST_BYTES, REQUEST_BYTES
 
     def missing(self, ids: Sequence[bytes]) -> set[bytes]:
         return self._persist(lambda: self._store.missing(ids))
@@ -282,30 +290,42 @@ class RetryingChunks:
     def check(self, ids: Sequence[bytes]) -> set[bytes]:
         return self._persist(lambda: self._store.check(ids))
 
-    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> int:
+    def put(self, chunks: Iterable[tuple[bytes, Plain]]) -> Iterator[bytes]:
         left = list(chunks)
-        sent = failures = 0
+        failures = 0
         while left:
-            some = _first(left, self._most)
+            some, began, done = _first(left, self._most), self._now(), 0
             try:
-                sent += self._store.put(some)
+                for id in self._store.put(some):
+                    done += 1
+                    yield id
             except NetworkError as error:
-                failures += 1
+                failures = 1 if done else failures + 1
                 self._most = max(LEAST_BYTES, min(self._most, _size(some)) // 2)
                 self._wait(error, failures)
             except RefusedError as error:
                 if error.code != TOO_LARGE:
                     raise
-                if len(some) == 1:
-                    raise RefusedError(
-                        f"{_size(some)} bytes at once are too many for the server or a proxy before it", TOO_LARGE
-                    ) from error
-                self._most = self._allowed = min(self._allowed, _size(some) // 2)
+                self._take_less(some, error)
             else:
                 failures = 0
-                self._most = min(self._allowed, self._most + self._most // 4)
-                del left[: len(some)]
-        return sent
+                self._most = self._fitting(_size(some), self._now() - began)
+            del left[:done]
+
+    def _take_less(self, some: Sequence[tuple[bytes, Plain]], error: RefusedError) -> None:
+        if len(some) == 1:
+            raise RefusedError(
+                f"{_size(some)} bytes at once are too many for the server or a proxy before it", TOO_LARGE
+            ) from error
+        self._most = self._allowed = min(self._allowed, _size(some) // 2)
+
+    def _fitting(self, size: int, took: float) -> int:
+        """What the next request may hold, after one that took so long."""
+        fits = int(size * REQUEST_SECONDS / took) if took else REQUEST_BYTES
+        if took > REQUEST_SECONDS:
+            return max(LEAST_BYTES, fits)
+        # Of a small one the way there and back takes most of the time: that is no reason to hold less.
+        return min(self._allowed, self._most + self._most // 4, max(self._most, fits))
 
     def get(self, ids: Sequence[bytes], wait: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
         done = failures = 0

@@ -79,9 +79,9 @@ class EarlyUpload:
             return
         try:
             missing = self._desk.store.missing([id for id, _ in chunks])
-            wanted = [(id, plain) for id, plain in chunks if id in missing]
-            if wanted:
-                self._desk.count(up=self._desk.store.put(wanted))
+            wanted = {id: plain for id, plain in chunks if id in missing}
+            for id in self._desk.store.put(wanted.items()):
+                self._desk.count(up=len(wanted[id]))
         except SsyncdError as error:
             # Who uploads the file will meet with the same, and tell.
             log.debug("%s: %s", self._job.path, error)

@@ -226,6 +226,7 @@ class Fetch:
         for place in self._places[row.id]:
             if place is not has:
                 place.file.write(plain, place.offset)
+            self._desk.moved(FetchJob, {place.file.job.key: row.size})
 
     def _spoil(self, id: bytes, error: SsyncdError) -> None:
         for place in self._places[id]:

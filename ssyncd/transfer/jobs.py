@@ -101,7 +101,7 @@ Deliver = Callable[[Sequence[Result]], None]
 
 
 class Progress(NamedTuple):
-    """Bytes since the start: `up` and `down` of chunks, `read` from files."""
+    """Plain bytes since the start: `up` and `down` of chunks, `read` from files."""
 
     up: int
     down: int

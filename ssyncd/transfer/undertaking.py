@@ -1,6 +1,6 @@
 """What uploads and fetches have in common: some jobs of one kind, carried out in parts by whichever worker is free."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from ssyncd.disk.base import Disk
@@ -27,6 +27,9 @@ class Desk(Protocol):
     store: ChunkStore
 
     def count(self, read: int = 0, up: int = 0, down: int = 0) -> None: ...
+
+    def moved(self, kind: type[Job], sizes: Mapping[str, int]) -> None:
+        """So many more bytes of these keys' contents are where the jobs of this kind are to bring them."""
 
     def wanted(self, job: Job) -> bool:
         """False once the job was cancelled or the transfers stop."""

@@ -1,6 +1,7 @@
 """Uploading: ask once what the server misses, then read just that again, verify it and send it."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ class Upload:
         for file in self._files:
             self._desk.wait_early(file.job.key)
         missing = self._missing()
+        self._arrived(id for id in self._holders if id not in missing)
         needed = [holders[0] for id, holders in self._holders.items() if id in missing]
         # The lists first: who fetches ahead can do nothing without them.
         lists = [chunk.row for chunk in needed if chunk.plain is not None]
@@ -89,7 +91,17 @@ class Upload:
     def _send(self, rows: Sequence[Row]) -> None:
         chunks = list(self._read(rows))
         if chunks:
-            self._desk.count(up=self._desk.store.put(chunks))
+            for id in self._desk.store.put(chunks):
+                self._desk.count(up=self._holders[id][0].row.size)
+                self._arrived([id])
+
+    def _arrived(self, ids: Iterable[bytes]) -> None:
+        sizes = Counter[str]()
+        for id in ids:
+            for chunk in self._holders[id]:
+                if chunk.plain is None:
+                    sizes[chunk.file.job.key] += chunk.row.size
+        self._desk.moved(UploadJob, sizes)
 
     def _read(self, rows: Sequence[Row]) -> Iterator[tuple[bytes, bytes]]:
         """The chunks, from the files as they are now. One that no file holds any more is left out: then its files have failed."""

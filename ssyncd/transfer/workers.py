@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from ssyncd.disk.base import Disk
@@ -66,6 +66,7 @@ class Transfers:
         self._long_running = 0
         self._long_allowed = max(1, workers - 1)
         self._progress = Progress(0, 0, 0)
+        self._moved: dict[Slot, int] = {}
         self.early_uploads = EarlyUploads(self)
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -104,6 +105,11 @@ class Transfers:
         with self._change:
             return self._progress
 
+    def left(self, kind: type[Job], sizes: Mapping[str, int]) -> int:
+        """Bytes that are still to be moved of contents so large, by key."""
+        with self._change:
+            return sum(max(0, size - self._moved.get((kind, key), 0)) for key, size in sizes.items())
+
     def pump(self) -> bool:
         """Do all that is queued, on the calling thread; False if there was nothing. For `workers=0`."""
         did = False
@@ -134,6 +140,11 @@ class Transfers:
         with self._change:
             done = self._progress
             self._progress = Progress(done.up + up, done.down + down, done.read + read)
+
+    def moved(self, kind: type[Job], sizes: Mapping[str, int]) -> None:
+        with self._change:
+            for key, size in sizes.items():
+                self._moved[kind, key] = self._moved.get((kind, key), 0) + size
 
     def begin_early(self, job: ReadJob) -> Early | None:
         return self.early_uploads.begin(job) if job.early and self._threads and _size(job) > BATCH else None
@@ -208,6 +219,7 @@ class Transfers:
         self._cancelled.discard(id(job))
         slot = _slot(job)
         del self._current[slot]
+        self._moved.pop(slot, None)
         behind = self._behind.get(slot)
         if behind:
             self._queue(behind.popleft())

@@ -12,7 +12,7 @@ from ssyncd.network.chunks import HttpChunks, ObjectChunks, Patience, RetryingCh
 from ssyncd.network.http import HttpServer, refuse
 from ssyncd.network.login import Account, Extensions
 from ssyncd.network.memory_chunks import MemoryChunks
-from tests.network.contract_chunks import NOISE, ChunkStoreContract, VerifyingContract, named
+from tests.network.contract_chunks import NOISE, ChunkStoreContract, VerifyingContract, named, put
 from tests.network.servers import Reply, fake_server, offered, real_server
 
 PATIENCE = Patience()
@@ -116,7 +116,7 @@ class TestObjectChunks(ChunkStoreContract):
     def test_the_listing_is_read_page_by_page(self, store, plain, request, monkeypatch):
         monkeypatch.setattr("ssyncd.network.chunks.INDEX_PAGE", 3)
         chunks = named(*(b"%d" % n for n in range(10)))
-        store.put(chunks)
+        put(store, chunks)
         other = open_store(plain, request.node.name, Extensions())
         assert other.missing([id for id, _ in chunks] + [MILK]) == {MILK}
         other.close()
@@ -152,7 +152,7 @@ def answering():
 QUESTIONS = {
     "missing": lambda store: store.missing([MILK]),
     "check": lambda store: store.check([MILK]),
-    "put": lambda store: store.put([(MILK, b"milk")]),
+    "put": lambda store: put(store, [(MILK, b"milk")]),
     "get": lambda store: list(store.get([MILK])),
 }
 
@@ -252,7 +252,7 @@ def test_an_object_that_is_there_already_is_as_good_as_put(status):
     there = json.dumps({"data": b64encode(seal(b"milk")).decode()}).encode()
     with fake_server(lambda asked: Reply(200, there) if asked.method == "GET" else Reply(status)) as server:
         store = object_store(server)
-        assert QUESTIONS["put"](store) > 0
+        assert QUESTIONS["put"](store) == [MILK]
         store.close()
         assert len([request for request in server.requests if request.method == "POST"]) == 1
 
@@ -260,7 +260,7 @@ def test_an_object_that_is_there_already_is_as_good_as_put(status):
 def test_requests_stay_below_the_servers_limit():
     with fake_server(lambda _: Reply(200, b"{}")) as server:
         store = http_store(server, Extensions(True, chunk_limit=100_000, request_limit=200_000))
-        store.put(named(*(NOISE[n * 60_000 : (n + 1) * 60_000] for n in range(10))))
+        put(store, named(*(NOISE[n * 60_000 : (n + 1) * 60_000] for n in range(10))))
         store.close()
         assert 3 < len(server.requests) < 6
         assert max(len(request.body) for request in server.requests) <= 200_000
@@ -344,7 +344,7 @@ def test_patience_ends():
     pauses = Pauses()
     store, inner = retrying(100, pauses, Patience(tries=3))
     with pytest.raises(NetworkError):
-        store.put([(MILK, b"milk")])
+        put(store, [(MILK, b"milk")])
     assert len(inner.requests) == 3
     assert len(pauses.waited) == 2
 
@@ -358,15 +358,66 @@ def test_on_a_connection_that_carries_little_at_a_time_everything_arrives_in_the
             sizes.append(sum(len(plain) for _, plain in chunks))
             if sizes[-1] > 300_000:
                 raise NetworkError("broken off")
-            return super().put(chunks)
+            yield from super().put(chunks)
 
     chunks = named(*(b"%d" % number * 50_000 for number in range(10, 90)))
     inner = Breaking()
     store = RetryingChunks(inner, lambda _: False, lambda: 0.0, Patience(tries=6))
-    store.put(chunks)
+    put(store, chunks)
     assert inner.missing([id for id, _ in chunks]) == set()
-    assert sizes[:5] == [8_000_000, 4_000_000, 2_000_000, 1_000_000, 500_000]
-    assert sum(sizes) < 4 * 8_000_000
+    assert sizes[:4] == [2_000_000, 1_000_000, 500_000, 200_000]
+    assert sum(sizes) < 2 * 8_000_000
+
+
+class Slow(MemoryChunks):
+    """So many bytes a second get through."""
+
+    def __init__(self, speed):
+        super().__init__()
+        self.speed, self.time, self.took = speed, 0.0, []
+
+    def put(self, chunks):
+        chunks = list(chunks)
+        self.took.append(sum(len(plain) for _, plain in chunks) / self.speed)
+        self.time += self.took[-1]
+        yield from super().put(chunks)
+
+
+@pytest.mark.parametrize("speed", [30_000, 125_000, 1_000_000])
+def test_on_a_slow_connection_no_request_takes_long(speed):
+    inner = Slow(speed)
+    store = RetryingChunks(inner, Pauses(), lambda: 0.0, now=lambda: inner.time)
+    for first in (10, 100, 190):
+        chunks = named(*(b"%03d" % number * 10_000 for number in range(first, first + 90)))
+        put(store, chunks)
+        assert inner.missing([id for id, _ in chunks]) == set()
+    assert max(inner.took[1:]) < 3.5
+    assert inner.time / len(inner.took) > 1
+
+
+def test_on_a_fast_one_much_goes_at_once():
+    inner = Slow(1e9)
+    store = RetryingChunks(inner, Pauses(), lambda: 0.0, now=lambda: inner.time)
+    for first in (100, 300, 500):
+        put(store, named(*(b"%03d" % number * 30_000 for number in range(first, first + 180))))
+    assert max(inner.took) * 1e9 > 8_000_000
+
+
+def test_what_was_stored_before_it_broke_off_does_not_go_again():
+    class Breaking(MemoryChunks):
+        def put(self, chunks):
+            for number, chunk in enumerate(chunks):
+                if number == 2:
+                    raise NetworkError("broken off")
+                yield from super().put([chunk])
+
+    chunks = named(*(b"%d" % n for n in range(7)))
+    inner = Breaking()
+    pauses = Pauses()
+    store = RetryingChunks(inner, pauses, lambda: 0.0, Patience(tries=2))
+    assert put(store, chunks) == [id for id, _ in chunks]
+    assert [count for name, count in inner.requests if name == "put"] == [1] * 7
+    assert len(pauses.waited) == 3
 
 
 class Proxied(MemoryChunks):
@@ -381,7 +432,7 @@ class Proxied(MemoryChunks):
         self.sizes.append(sum(len(plain) for _, plain in chunks))
         if self.sizes[-1] > 1_000_000:
             raise RefusedError("413 Request Entity Too Large (413)", 413)
-        return super().put(chunks)
+        yield from super().put(chunks)
 
 
 def test_behind_a_proxy_that_takes_little_at_once_everything_arrives_without_waiting():
@@ -389,10 +440,10 @@ def test_behind_a_proxy_that_takes_little_at_once_everything_arrives_without_wai
     store = RetryingChunks(inner, pauses, lambda: 0.0)
     for first in (10, 100, 190):
         chunks = named(*(b"%03d" % number * 30_000 for number in range(first, first + 90)))
-        store.put(chunks)
+        put(store, chunks)
         assert inner.missing([id for id, _ in chunks]) == set()
     # And what it takes is not asked again and again.
-    assert [size for size in inner.sizes if size > 1_000_000] == [8_100_000, 4_050_000, 1_980_000]
+    assert [size for size in inner.sizes if size > 1_000_000] == [2_070_000]
     assert not pauses.waited
 
 
@@ -400,7 +451,7 @@ def test_a_chunk_that_a_proxy_does_not_take_at_all_is_named_as_that():
     inner = Proxied()
     store = RetryingChunks(inner, Pauses(), lambda: 0.0)
     with pytest.raises(RefusedError, match="1100000 bytes at once are too many for the server or a proxy before it"):
-        store.put(named(b"x" * 1_100_000, b"milk"))
+        put(store, named(b"x" * 1_100_000, b"milk"))
 
 
 def test_a_cancelled_pause_ends_the_request():
@@ -440,7 +491,7 @@ def test_closing_ends_a_pause():
 def test_a_refusal_is_not_tried_again():
     store, inner = retrying(0, Pauses())
     with pytest.raises(RefusedError):
-        store.put([(MILK, b"honey")])
+        put(store, [(MILK, b"honey")])
     with pytest.raises(ChunkMissingError):
         list(store.get([MILK]))
     assert len(inner.requests) == 2
@@ -456,7 +507,7 @@ def test_an_answer_that_breaks_off_goes_on_where_it_was():
 
     chunks = named(*(b"%d" % n for n in range(7)))
     inner = Breaking()
-    inner.put(chunks)
+    put(inner, chunks)
     store = RetryingChunks(inner, lambda _: False, lambda: 0.0, Patience(tries=2))
     assert list(store.get([id for id, _ in chunks])) == chunks
     assert [count for name, count in inner.requests if name == "get"] == [7, 5, 3, 1]
@@ -466,10 +517,10 @@ def test_a_chunk_that_is_on_its_way_can_be_waited_for(tmp_path):
     with real_server(tmp_path) as account:
         store, other = (open_store(account, "notes", OURS) for _ in range(2))
         chunks = named(b"milk", NOISE)
-        store.put(chunks[:1])
+        put(store, chunks[:1])
         coming = RetryingChunks(other, lambda _: False, lambda: 0.0).get([id for id, _ in chunks], 30.0)
         assert next(coming) == chunks[0]
-        putting = threading.Thread(target=store.put, args=(chunks[1:],))
+        putting = threading.Thread(target=put, args=(store, chunks[1:]))
         putting.start()
         assert list(coming) == chunks[1:]
         putting.join()

@@ -38,7 +38,7 @@ def test_a_chunk_that_stands_in_many_places_is_fetched_once():
     desk = Desk()
     block = noise(50_000)
     row = Row(id_of(block), len(block))
-    desk.store.put([(row.id, block)])
+    list(desk.store.put([(row.id, block)]))
     data = block * 200
     (done,) = desk.work(FetchJob(KEYS[0], content_of(data), chunked((row,) * 200, 100_000)))
     assert desk.bytes_of(done.staged) == data
@@ -197,7 +197,7 @@ def test_a_chunk_of_another_length_than_promised_is_refused(wrong):
 def test_a_broken_list_fails_its_file_alone(plain):
     desk = Desk()
     good = desk.share("a", noise(90_000), KEYS[1])
-    desk.store.put([(id_of(plain), plain)])
+    list(desk.store.put([(id_of(plain), plain)]))
     bad = FetchJob(KEYS[0], content_of(b"milk"), Body(list=(Row(id_of(plain), len(plain)),)))
     failed, done = desk.work(bad, good)
     assert isinstance(failed, JobFailed)
@@ -300,3 +300,21 @@ def test_a_file_that_fits_no_disk_leaves_nothing():
     (failed,) = desk.work(job)
     assert isinstance(failed.error, NoSpaceError)
     assert not list(desk.disk.leftovers())
+
+
+def test_what_is_left_gets_less_with_every_chunk():
+    desk = Desk()
+    job = desk.share("a", noise(500_000))
+    left = []
+    get = desk.store.get
+
+    def watched(ids, wait=0.0):
+        for found in get(ids, wait):
+            left.append(desk.transfers.left(FetchJob, {job.key: job.content.size}))
+            yield found
+
+    desk.store.get = watched
+    desk.work(job)
+    assert left[0] == 500_000
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < 100_000

@@ -151,3 +151,26 @@ def test_a_long_file_goes_in_bounded_requests():
     assert done.sent == 30 * MIB == sum(sizes)
     assert max(sizes) <= 8 * MIB
     assert len(sizes) < 6
+
+
+def test_what_is_left_gets_less_with_every_chunk_and_counts_what_the_server_has():
+    desk = Desk()
+    data = noise(2 * MIB)
+    desk.write("a", data)
+    desk.work(desk.uploading("a"))
+    desk.write("a", data[:MIB] + noise(MIB, 2))
+    job = desk.uploading("a")
+    left = []
+    put = desk.store.put
+
+    def watched(chunks):
+        for id in put(chunks):
+            left.append(desk.transfers.left(UploadJob, {job.key: job.content.size}))
+            yield id
+
+    desk.store.put = watched
+    assert desk.transfers.left(UploadJob, {job.key: job.content.size}) == 2 * MIB
+    desk.work(job)
+    assert left == sorted(left, reverse=True)
+    assert left[0] < MIB + 300_000
+    assert left[-1] < 100_000
