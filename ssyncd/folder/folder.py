@@ -355,6 +355,8 @@ class Folder:
                 wait = lookout.go_on(wait)
                 self._board.tell(report.make())
                 wait = report.wait(wait)
+                if report.stalls:
+                    engine.edge.connection.doubt()
             finally:
                 # Not before the status shows what was asked for: whoever waits next would see the one of before.
                 for give in answers:

@@ -29,16 +29,20 @@ class Report:
         self._asked = float("-inf")
         self._counted = _Counted()
         self._rates = _Rates()
+        self.stalls = False
+        """Whether it was just counted, and of the contents that are to go nothing has gone since the count before."""
         self._last = FolderStatus(engine.settings.name, str(engine.settings.path), Phase.STARTING, server)
 
     def make(self) -> FolderStatus:
         """Equal to the last one if nothing changed but the time."""
         engine, now = self._engine, self._engine.edge.clock.monotonic()
         pending = waiting_for(engine)
+        self.stalls = False
         if now - self._asked > RECOUNT:
             self._asked = now
             rates = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
             self._counted = _Counted(to_apply(engine), *left(engine), *rates)
+            self.stalls = self._moves() and self._rates.stand_still
         counted = self._counted if pending else _Counted()
         made = FolderStatus(
             name=engine.settings.name,
@@ -66,9 +70,12 @@ class Report:
 
     def wait(self, seconds: float | None) -> float | None:
         """How long to wait for something to do: while contents go, no longer than until they are counted again."""
-        if not (self._engine.sender.uploading or self._engine.supply.fetching):
+        if not self._moves():
             return seconds
         return SETTLED if seconds is None else min(seconds, SETTLED)
+
+    def _moves(self) -> bool:
+        return bool(self._engine.sender.uploading or self._engine.supply.fetching)
 
 
 class _Counted(NamedTuple):
@@ -84,6 +91,10 @@ class _Rates:
 
     def __init__(self) -> None:
         self._counts = deque[tuple[float, int, int]]()
+
+    @property
+    def stand_still(self) -> bool:
+        return len(self._counts) < 2 or self._counts[-1][1:] == self._counts[-2][1:]
 
     def measure(self, now: float, up: int, down: int) -> tuple[float, float]:
         counts = self._counts

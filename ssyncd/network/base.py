@@ -51,6 +51,9 @@ class Connection(Protocol):
     def reconnect(self) -> None:
         """Drop the connection and try again at once."""
 
+    def doubt(self) -> None:
+        """See soon whether anybody is still there: what goes another way gets no answer."""
+
     def proved(self) -> None:
         """The owner got what it came for: should the connection break, the next try comes soon, however short it was."""
 

@@ -102,6 +102,9 @@ class MemoryConnection:
     def reconnect(self) -> None:
         self._link.cut("reconnecting")
 
+    def doubt(self) -> None:
+        """What stands here stands."""
+
     def proved(self) -> None:
         """It dials whenever it is pumped."""
 

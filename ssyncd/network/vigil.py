@@ -25,7 +25,7 @@ class Pace(Struct, frozen=True):
 
 
 class Vigil:
-    """Of one connection. The reading thread calls `listening`, `delivering` and `doubt`, the writing one everything else."""
+    """Of one connection. The reading thread calls `listening` and `delivering`, any `doubt`, the writing one everything else."""
 
     def __init__(self, pace: Pace, now: float) -> None:
         self._pace = pace

@@ -100,6 +100,11 @@ class WebSocketConnection:
             self._hurry = True
             self._break_off("reconnecting")
 
+    def doubt(self) -> None:
+        link = self._link
+        if link is not None:
+            link.doubt()
+
     def proved(self) -> None:
         with self._lock:
             self._proved = True
@@ -314,9 +319,12 @@ class _Link:
         if start and self._start and start != self._start:
             self._lose("the network is another one now")
         elif start:
-            with self._ready:
-                self._vigil.doubt()
-                self._ready.notify()
+            self.doubt()
+
+    def doubt(self) -> None:
+        with self._ready:
+            self._vigil.doubt()
+            self._ready.notify()
 
     def _messages(self, data: bytes) -> tuple[str, ...]:
         messages: list[str] = []

@@ -196,6 +196,34 @@ def test_a_connection_that_died_unnoticed_is_replaced_in_seconds(site: Site, net
     agree(one, other)
 
 
+@pytest.mark.slow
+def test_a_connection_that_dies_while_a_file_goes_is_replaced_in_seconds(site: Site, network: Network) -> None:
+    one, other = network.machine("alpha"), site.machine("beta")
+    start(one, other)
+    large = random.Random(SEED).randbytes(6_000_000)
+    network[one].weather = Weather(rate=1_000_000)
+    one.save("large", large)
+    until(lambda: 0 < one.status().bytes_to_send < len(large), "some of it has gone")
+    network[one].weather = CALM
+    network[one].half_open()
+    until(lambda: other.path("large").exists(), "it arrives", 22.0)
+    agree(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.any_server
+def test_a_large_file_alone_finds_out_that_the_connection_has_died(site: Site, network: Network) -> None:
+    one, other = network.machine("alpha"), site.machine("beta")
+    start(one, other)
+    large = random.Random(SEED).randbytes(1 << 20)
+    one.save("before", large)
+    agree(one, other)
+    network[one].half_open()
+    one.save("large", large[::-1])
+    until(lambda: other.path("large").exists(), "it arrives", 22.0)
+    agree(one, other)
+
+
 def staged(machine: Machine) -> int:
     """Bytes that wait to be put in place."""
     sizes = []

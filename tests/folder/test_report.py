@@ -60,3 +60,24 @@ def test_a_large_content_gets_less_while_it_goes(world: World) -> None:
         assert seen[attribute][0] - seen[attribute][-1] > MIB
     report = Report(one.engine, "server")
     assert (report.make().bytes_to_send, report.wait(None), report.wait(5.0)) == (0, None, 5.0)
+    assert not report.stalls
+
+
+def test_what_stands_still_is_noticed(world: World) -> None:
+    one, _ = world.machines
+    report, store = Report(one.engine, "server"), one.transfers.store
+    stalls = list[bool]()
+
+    def stuck(ids: Any) -> set[bytes]:
+        for _ in range(3):
+            report.make()
+            stalls.append(report.stalls)
+            report.make()
+            stalls.append(report.stalls)  # no more than once for each count
+            world.time.now += 1.0
+        return set(ids)
+
+    store.missing = stuck
+    one.user.write("a", random.Random(1).randbytes(MIB))
+    world.settle()
+    assert stalls == [True, False] * 3
