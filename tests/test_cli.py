@@ -314,3 +314,18 @@ def test_commands_to_copy_are_quoted(tmp_path, capsys):
     with Running(FakeSettings("name", str(tmp_path / "other"))):
         assert main(["status", "My Folder"]) == Exit.NOT_RUNNING
     assert capsys.readouterr().err.endswith("ssyncd start 'My Folder'\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("ssyncd st", {"start", "status", "stop"}), ("ssyncd folders re", {"remove"}), ("ssyncd pull --t", {"--timeout"})],
+)
+def test_the_shell_completes(words, offered, capsys, monkeypatch):
+    monkeypatch.setenv("_SSYNCD_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    monkeypatch.setattr(sys, "argv", ["ssyncd"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert {line.partition(",")[2] for line in capsys.readouterr().out.splitlines()} == offered
