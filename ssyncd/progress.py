@@ -32,17 +32,22 @@ _WORSE = frozenset({Phase.OFFLINE, Phase.HELD, Phase.FAILED})
 
 def pending(status: FolderStatus) -> str:
     """What is left to do, with the speed and the time that takes."""
-    parts = []
-    for count, volume, word, speed in (
-        (status.to_send, status.bytes_to_send, "to send", status.up),
-        (status.to_apply, status.bytes_to_apply, "to receive", status.down),
-    ):
-        if count:
-            moving = [size(volume)] if volume else []
-            moving += [f"{size(speed)}/s"] if speed >= 1 else []
-            text = " at ".join(moving) + (f", {duration(volume / speed)} left" if len(moving) > 1 else "")
-            parts.append(f"{count:,} {word}" + (f" ({text})" if text else ""))
-    return ", ".join(parts)
+    reading = f"{size(status.bytes_to_read)} to read" if status.bytes_to_read else ""
+    parts = (
+        _way(f"{status.to_send:,} to send", status.to_send, status.bytes_to_send, status.up, reading),
+        _way(f"{status.to_apply:,} to receive", status.to_apply, status.bytes_to_apply, status.down),
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _way(text: str, count: int, left: int, speed: float, more: str = "") -> str:
+    if not count:
+        return ""
+    moving = [size(left)] if left else []
+    moving += [f"{size(speed)}/s"] if speed >= 1 else []
+    told = " at ".join(moving) + (f", {duration(left / speed)} left" if len(moving) > 1 else "")
+    told = "; ".join(part for part in (told, more) if part)
+    return f"{text} ({told})" if told else text
 
 
 def _so_far(status: FolderStatus) -> str:
@@ -108,7 +113,7 @@ class LogLines:
 
 def _weight(status: FolderStatus) -> int:
     """What is pending, in bytes."""
-    return status.pending * ENTRY_WEIGHT + status.bytes_to_send + status.bytes_to_apply
+    return status.pending * ENTRY_WEIGHT + status.bytes_to_send + status.bytes_to_apply + status.bytes_to_read
 
 
 class _Work(Struct):

@@ -33,7 +33,10 @@ class Hold(Struct, frozen=True):
 
 
 class FolderStatus(Struct, frozen=True):
-    """Counts are entries; speeds are bytes per second over the last few seconds; `times` are seconds since the epoch."""
+    """Counts are entries; speeds are bytes per second over the last few seconds; `times` are seconds since the epoch.
+
+    What is to be read is to be sent after it, and counts there, too.
+    """
 
     name: str
     path: str
@@ -46,6 +49,7 @@ class FolderStatus(Struct, frozen=True):
     to_apply: int = 0
     bytes_to_send: int = 0
     bytes_to_apply: int = 0
+    bytes_to_read: int = 0
     up: float = 0.0
     down: float = 0.0
     conflicts: int = 0

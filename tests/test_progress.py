@@ -29,6 +29,10 @@ def status(phase, **more):
             "Sync: syncing, 3 to send (2.0 KB at 1.5 KB/s, 1 s left), 1 to receive (10 B)",
         ),
         (status(Phase.SYNCING, to_send=1, up=1500), "Sync: syncing, 1 to send (1.5 KB/s)"),
+        (
+            status(Phase.SYNCING, to_send=1, bytes_to_send=2_000_000, bytes_to_read=500_000),
+            "Sync: syncing, 1 to send (2.0 MB; 500 KB to read)",
+        ),
         (status(Phase.OFFLINE, last_error="refused"), "Sync: offline, refused"),
         (status(Phase.HELD, holds=(Hold("all would go", 9, "here"),)), "Sync: held, all would go; see `ssyncd status`"),
         (status(Phase.PAUSED), "Sync: paused"),
@@ -122,11 +126,11 @@ def test_a_bar_goes_on_with_the_bytes_of_one_large_file(screen, monkeypatch):
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
     bars = Bars(screen)
     shares = []
-    for left in (4_000_000_000, 3_000_000_000, 1_000_000_000):
-        bars.show(status(Phase.SYNCING, to_send=1, bytes_to_send=left))
+    for to_read, left in ((4_000_000_000, 4_000_000_000), (0, 4_000_000_000), (0, 1_000_000_000)):
+        bars.show(status(Phase.SYNCING, to_send=1, bytes_to_send=left, bytes_to_read=to_read))
         [task] = bars._progress.tasks
         shares.append(round(task.percentage))
-    assert shares == [0, 25, 75]
+    assert shares == [0, 50, 87]
     bars.close()
 
 

@@ -64,7 +64,8 @@ class Local:
         self.certainty = Certainty(record, self.scanner, agenda, self.writing)
         self.unwatched: dict[str, str] = {}
         """Directories that the watcher cannot watch, and why."""
-        self._reading: dict[str, Stat] = {}
+        self.reading: dict[str, Stat] = {}
+        """Large files that are read in the background."""
         # Paths that could not be looked at, or read, and how often in a row.
         self._failures: dict[str, int] = {}
         # Keys of files that could not be read, and how often in a row.
@@ -77,7 +78,7 @@ class Local:
     @property
     def unread(self) -> int:
         """How many files have to be read before their entries can be planned."""
-        return len(self.scanner.unread) + len(self._reading)
+        return len(self.scanner.unread) + len(self.reading)
 
     @property
     def looks_on(self) -> bool:
@@ -228,8 +229,8 @@ class Local:
                 if stat.size <= INLINE_LIMIT:
                     self.scanner.looked_into(key, stat)
                     small[key] = Wanted(path, stat)
-                elif self._reading.get(key) != stat:
-                    self._reading[key] = stat
+                elif self.reading.get(key) != stat:
+                    self.reading[key] = stat
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat, early=key not in self.record.remote)])
         self._read_here(small)
@@ -261,13 +262,13 @@ class Local:
                 self._take(found)
 
     def read_done(self, done: ReadDone) -> None:
-        if self._reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key):
+        if self.reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key):
             self._take(done)
         elif done.key in self.record.local:
             self.scanner.unread[done.key] = None
 
     def read_failed(self, key: str, path: str, error: Exception) -> None:
-        self._reading.pop(key, None)
+        self.reading.pop(key, None)
         if isinstance(error, ChangedError | GoneError):
             self._unreadable.pop(key, None)
             self.doubt(key)

@@ -10,7 +10,7 @@ from ssyncd.folder.engine import Engine
 from ssyncd.folder.settings import Direction
 from ssyncd.planner.tree import Tree
 from ssyncd.status import FolderStatus, Phase, Trouble
-from ssyncd.transfer import FetchJob, UploadJob
+from ssyncd.transfer import FetchJob, ReadJob, UploadJob
 
 MOST_TROUBLES = 100
 RECOUNT = 0.5
@@ -56,6 +56,7 @@ class Report:
             to_apply=counted.to_apply,
             bytes_to_send=counted.bytes_to_send,
             bytes_to_apply=counted.bytes_to_apply,
+            bytes_to_read=counted.bytes_to_read,
             up=counted.up,
             down=counted.down,
             conflicts=engine.record.local.conflicts,
@@ -70,7 +71,7 @@ class Report:
 
     def wait(self, seconds: float | None) -> float | None:
         """How long to wait for something to do: while contents go, no longer than until they are counted again."""
-        if not self._moves():
+        if not (self._moves() or self._engine.local.reading):
             return seconds
         return SETTLED if seconds is None else min(seconds, SETTLED)
 
@@ -82,6 +83,7 @@ class _Counted(NamedTuple):
     to_apply: int = 0
     bytes_to_send: int = 0
     bytes_to_apply: int = 0
+    bytes_to_read: int = 0
     up: float = 0.0
     down: float = 0.0
 
@@ -112,12 +114,17 @@ def to_send(engine: Engine) -> int:
     return len(engine.sender.pending) + engine.channel.in_flight + engine.local.unread
 
 
-def left(engine: Engine) -> tuple[int, int]:
-    """Bytes of contents that are still to be sent, and received."""
+def left(engine: Engine) -> tuple[int, int, int]:
+    """Bytes of contents that are still to be sent, received, and read, which comes before sending."""
     transfers = engine.edge.transfers
-    sizes = {key: _size(engine.record.local, key) for key in engine.sender.uploading}
+    reading = {key: stat.size for key, stat in engine.local.reading.items()}
+    going = {key: _size(engine.record.local, key) for key in engine.sender.uploading}
     coming = {key: content.size for key, content in engine.supply.fetching.items()}
-    return transfers.left(UploadJob, sizes), transfers.left(FetchJob, coming)
+    return (
+        transfers.left(UploadJob, going | reading),
+        transfers.left(FetchJob, coming),
+        transfers.left(ReadJob, reading),
+    )
 
 
 def to_apply(engine: Engine) -> int:

@@ -49,3 +49,4 @@ class Read:
         if not self._desk.wanted(job):
             raise Stopped
         self._desk.count(read=size)
+        self._desk.moved(ReadJob, {job.key: size})

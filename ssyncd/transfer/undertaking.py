@@ -29,7 +29,7 @@ class Desk(Protocol):
     def count(self, read: int = 0, up: int = 0, down: int = 0) -> None: ...
 
     def moved(self, kind: type[Job], sizes: Mapping[str, int]) -> None:
-        """So many more bytes of these keys' contents are where the jobs of this kind are to bring them."""
+        """So many more bytes of these keys' contents are done by their jobs of this kind."""
 
     def wanted(self, job: Job) -> bool:
         """False once the job was cancelled or the transfers stop."""

@@ -106,7 +106,7 @@ class Transfers:
             return self._progress
 
     def left(self, kind: type[Job], sizes: Mapping[str, int]) -> int:
-        """Bytes that are still to be moved of contents so large, by key."""
+        """Bytes that jobs of this kind have still to do, of contents so large, by key."""
         with self._change:
             return sum(max(0, size - self._moved.get((kind, key), 0)) for key, size in sizes.items())
 
