@@ -207,7 +207,7 @@ def test_a_path_finds_its_folder_from_anywhere(folder, capsys, monkeypatch):
         assert main(["restore", str(folder.path / "gone.txt"), "--version", "3"]) == Exit.OK
         assert running.runners["Sync"].requests == [
             ("history", {"path": "a/link"}),
-            ("restore", {"path": "gone.txt", "version": "3"}),
+            ("restore", {"path": "gone.txt", "version": "3", "time": ""}),
         ]
         running.runners["Sync"].requests.clear()
         for words in (["deleted", "Sync"], ["deleted", str(folder.path)], ["deleted", "x"], ["restore", "x"]):
@@ -216,7 +216,7 @@ def test_a_path_finds_its_folder_from_anywhere(folder, capsys, monkeypatch):
             ("deleted", {"path": ""}),
             ("deleted", {"path": ""}),
             ("deleted", {"path": "a/x"}),
-            ("restore", {"path": "a/x", "version": ""}),
+            ("restore", {"path": "a/x", "version": "", "time": ""}),
         ]
         assert running.runners["Other"].requests == []
         assert main(["deleted"]) == Exit.OK

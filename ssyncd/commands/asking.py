@@ -1,12 +1,17 @@
 """What running daemons are asked: status, wait, pause, resume, approve, conflicts, history, deleted, restore, verify, stop."""
 
+import re
+import time
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from ssyncd.commands import output
 from ssyncd.commands.invocation import Invocation
-from ssyncd.errors import Exit, NotRunningError
+from ssyncd.errors import Exit, NotRunningError, UsageError
+
+_SPAN = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 _FOLDER = click.argument("folder", required=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -84,18 +89,39 @@ def history(invocation: Invocation, path: Path, as_json: bool) -> int:
     return Exit.OK
 
 
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """A time that is over, in seconds since the epoch: from ISO 8601, local if it does not say otherwise, or how long ago."""
+    if value is None:
+        return None
+    now, span = time.time(), re.fullmatch(r"([0-9]{1,5})([mhdw])", value)
+    try:
+        then = now - int(span[1]) * _SPAN[span[2]] if span else datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(f"{value!r} is no time, as 2026-11-30T14:05, or 3h for three hours ago") from None
+    if not 0 < then <= now:
+        raise click.BadParameter(f"{value!r} is not over yet" if then > now else f"{value!r} is too long ago")
+    return int(then)
+
+
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--version", type=click.IntRange(1), help="Which one, as `ssyncd history PATH` numbers them.")
+@click.option(
+    "--at", metavar="TIME", callback=_moment, help="How it was then: 2026-11-30T14:05, or 20m, 3h, 2d, 1w ago."
+)
 @_JSON
 @click.pass_obj
-def restore(invocation: Invocation, path: Path, version: int | None, as_json: bool) -> int:
-    """Bring PATH back: to an earlier version, what is there now stays in the history; without --version what was deleted, of a
-    directory all that was deleted in it."""
-    from ssyncd.commands.finding import with_path
+def restore(invocation: Invocation, path: str, version: int | None, at: int | None, as_json: bool) -> int:
+    """Bring PATH back: as it was in an earlier version, or, a whole directory too, --at a time. What it replaces stays in the
+    history, what has come since stays there. Without either: what was deleted, of a directory all that was deleted in it."""
+    from ssyncd.commands.finding import places
 
-    found, inside = with_path(invocation.installation.places.runtime, path)
-    answers = found.request("restore", path=inside, version=str(version or ""))
+    if version and at:
+        raise UsageError("--version and --at do not go together")
+    (found, inside), *others = places(invocation.installation.places.runtime, path)
+    if others:
+        raise UsageError(f"{path}: several folders are called that; give the path of one")
+    answers = found.request("restore", path=inside, version=str(version or ""), time=str(at or ""))
     _print(answers, as_json)
     return Exit.FAILED if any(answer.get("failed") for answer in answers) else Exit.OK
 

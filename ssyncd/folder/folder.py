@@ -307,7 +307,7 @@ class Folder:
                 self.settings.device,
                 self.settings.ca_file,
                 watcher.catch_up,
-                extensions.removed,
+                extensions,
             )
             lookout = Lookout(watcher, engine.local, engine.agenda, edge.clock, disk.shared)
             self._loop(engine, lineage, lookout)

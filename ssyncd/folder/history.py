@@ -1,4 +1,5 @@
-"""What the server's history tells of entries that are not there any more: from its list of them, or from its log of changes."""
+"""What the server's history tells: of entries that are not there any more, from its list of them or from its log of changes; and
+what was there when."""
 
 import logging
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MOST = 16 * 1024 * 1024
 """Bytes of an answer."""
+PAGE = "1000"
+"""Objects of one."""
 
 
 _Told = tuple[str, int, dict[str, Any] | None, int | None]
@@ -55,11 +58,21 @@ class History:
             log.warning("the server cannot tell what was deleted: %s", error)
             return []
 
+    def then(self, time: int) -> dict[str, int]:
+        """Keys of what was there at a time, in seconds since the epoch, each with the version that it had. Of servers that have
+        `moments`. NetworkError."""
+        pages = self._pages("index", time=str(time), limit=PAGE)
+        return {entry.key: entry.version for page in pages for entry in page.entries}
+
     def _listed(self) -> Iterator[_Told]:
+        for page in self._pages("removed"):
+            yield from ((entry.key, entry.version, entry.data, entry.at) for entry in page.entries)
+
+    def _pages(self, what: str, **options: str) -> Iterator[IndexPage]:
         mark: str | None = ""
         while mark is not None:
-            page = IndexPage.parse(self._ask("removed", mark=mark))
-            yield from ((entry.key, entry.version, entry.data, entry.at) for entry in page.entries)
+            page = IndexPage.parse(self._ask(what, mark=mark, **options))
+            yield page
             if mark == page.mark:
                 raise ProtocolError("a list that repeats its mark")
             mark = page.mark

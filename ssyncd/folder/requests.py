@@ -6,14 +6,12 @@ from typing import Any
 from ssyncd.errors import DiskError, GoneError, UsageError
 from ssyncd.folder.asked import Asked
 from ssyncd.folder.engine import Engine
-from ssyncd.folder.versions import deleted, history, restore
+from ssyncd.folder.restore import restore
+from ssyncd.folder.versions import deleted, history
 from ssyncd.planner.names import is_conflict_name
 from ssyncd.planner.tree import Entry
 from ssyncd.transfer import ReadJob, UploadJob
 from ssyncd.transfer.files import read_file
-
-HEARD = 2.0
-"""Seconds that the kernel may take to tell what has happened so far."""
 
 
 def answer(asked: Asked, command: str, arguments: dict[str, str]) -> dict[str, Any]:
@@ -122,10 +120,7 @@ def _all_files(engine: Engine) -> list[tuple[str, Entry, Any]]:
 
 
 def _catch_up(asked: Asked, _: dict[str, str]) -> dict[str, Any]:
-    """Returns when the status tells of all that happened on the disk before."""
-    caught_up = asked.catch_up(HEARD)
-    asked.on_control(lambda _: None)
-    return {"caught_up": caught_up}
+    return {"caught_up": asked.caught_up()}
 
 
 SLOW: dict[str, Callable[[Asked, dict[str, str]], dict[str, Any]]] = {

@@ -68,7 +68,7 @@ class Account(Struct, frozen=True):
 
 class Extensions(Struct, frozen=True):
     """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
-    of the objects that are not there any more."""
+    of the objects that are not there any more, `moments` an index as it was at any time."""
 
     chunks: bool = False
     object_limit: int = OBJECT_LIMIT
@@ -80,6 +80,7 @@ class Extensions(Struct, frozen=True):
     notices: bool = False
     packed: bool = False
     removed: bool = False
+    moments: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -140,6 +141,7 @@ def _extensions(value: Mapping[str, Any]) -> Extensions:
         notices=value.get("notices") == 1,
         packed=value.get("packed") == FORM,
         removed=value.get("removed") == 1,
+        moments=value.get("moments") == 1,
     )
 
 

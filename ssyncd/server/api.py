@@ -59,5 +59,5 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    offers = {"chunks": 1, "devices": 1, "lean": 1, "notices": 1, "packed": FORM, "removed": 1}
+    offers = {"chunks": 1, "devices": 1, "lean": 1, "moments": 1, "notices": 1, "packed": FORM, "removed": 1}
     return as_json({"app": app.id, "server": f"ssyncd/{__version__}", **offers, "limits": limits})

@@ -1,5 +1,6 @@
 """Objects over HTTP (section 6 of the notes): a change here appears on the sockets, and the other way round."""
 
+import re
 import uuid
 from typing import Any
 
@@ -102,7 +103,7 @@ async def index(request: web.Request) -> web.Response:
     core = services(request)
     bucket = await bucket_of(request, signed_in(request))
     mark = read_mark(request.query.get("mark", ""))
-    at = core.storage.head(bucket) if mark is None else mark.position
+    at = await _as_of(request, bucket) if mark is None else mark.position
     limit = request.query.get("limit", "")
     page = Page(
         bucket,
@@ -115,6 +116,15 @@ async def index(request: web.Request) -> web.Response:
     answer = await core.read(read_page, core.storage, page)
     body = answer.json(core.writer.positions.text(bucket, at), count=True)
     return web.Response(body=body, content_type="application/json")
+
+
+async def _as_of(request: web.Request, bucket: int) -> int:
+    """The position of which an index is wanted: the newest; or, an extension, that of a `time` in seconds since the epoch."""
+    core, time = services(request), request.query.get("time", "")
+    head = core.storage.head(bucket)
+    if core.settings.plain or not re.fullmatch(r"[0-9]{1,15}", time):
+        return head
+    return min(head, await core.read(core.storage.position_at, int(time)))
 
 
 async def removed(request: web.Request) -> web.Response:

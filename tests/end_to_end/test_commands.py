@@ -6,12 +6,16 @@ import random
 import shutil
 import signal
 import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ssyncd.errors import Exit
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.machine import COMMAND, Machine, agree, start
+from tests.end_to_end.machine import COMMAND, Machine, agree, start, until
 
 
 @pytest.mark.slow
@@ -144,6 +148,65 @@ def test_what_was_deleted_comes_back(site: Site) -> None:
     one.path("kept/sub/tool").mkdir()
     agree(one, other)
     assert one.run("restore", one.path("kept/sub/tool")).returncode == Exit.USAGE
+
+
+@pytest.mark.slow
+def test_a_directory_comes_back_as_it_was_at_a_time(site: Site) -> None:
+    one, other = site.pair(settings="hold_least = 1000\n")
+    one.write("docs/a", "first")
+    one.write("docs/large", random.Random(5).randbytes(3_000_000))
+    one.write("docs/tool", "#!", exec=True)
+    one.write("docs/sub/deep", "deep")
+    one.path("docs/link").symlink_to("a")
+    one.write("docs/kept", "kept")
+    one.write("old/x", "x")
+    start(one, other)
+    before, then = agree(one, other), int(time.time())
+    until(lambda: time.time() >= then + 1, "a second later")
+    for path in ("docs/a", "docs/large", "docs/tool"):
+        other.write(path, f"spoiled {path}")
+    other.path("docs/large").rename(other.path("docs/large.locked"))
+    other.path("docs/tool").chmod(0o644)
+    shutil.rmtree(other.path("docs/sub"))
+    other.path("docs/link").unlink()
+    other.path("docs/link").symlink_to("nowhere")
+    other.write("docs/new", "new")
+    other.path("old").rename(other.path("renamed"))
+    after = agree(one, other)
+    rest = {path: what for path, what in after.items() if path != "docs/tool"}  # that it runs is in its name there
+
+    def restore(*words: str | Path) -> tuple[int, dict[str, Any]]:
+        done = one.run("restore", *words, "--at", datetime.fromtimestamp(then).isoformat(), "--json")
+        return done.returncode, json.loads(done.stdout)["folders"][0] if done.stdout else {}
+
+    if site.plain:
+        assert restore(one.path("docs"))[0] == Exit.USAGE
+        return
+    one.run("pause")
+    one.write("docs/kept", "edited just now")
+    assert restore(one.path("docs"))[0] == Exit.USAGE
+    one.write("docs/kept", "kept")
+    one.run("resume")
+    assert agree(one, other) == after
+    code, told = restore(one.path("docs"))
+    assert (code, told["restored"]) == (Exit.OK, 6)
+    inside = {path: what for path, what in before.items() if path.startswith("docs")}
+    assert agree(one, other) == rest | inside
+    assert "docs/large.locked" in after
+    # The whole folder; and what is as it was is left alone.
+    code, told = restore(one.folder)
+    assert (code, told["restored"]) == (Exit.OK, 2)
+    assert agree(one, other) == rest | before
+    assert restore(one.folder)[1]["restored"] == 0
+    # What is of another kind now is not replaced.
+    shutil.rmtree(other.path("docs/sub"))
+    other.write("docs/sub", "a file")
+    agree(one, other)
+    code, told = restore(one.path("docs"))
+    assert code == Exit.FAILED
+    assert any("docs/sub" in line for line in told["failed"])
+    assert one.read("docs/sub") == b"a file"
+    assert restore(one.path("nothing"))[0] == Exit.USAGE
 
 
 def version_of(machine: Machine, path: str, size: int) -> str:

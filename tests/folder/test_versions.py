@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssyncd.folder.versions import _paths
+from ssyncd.folder.versions import paths_in
 from ssyncd.planner.tree import Entry, Kind
 
 
@@ -25,4 +25,4 @@ def entry(key: str, parent: str, kind: Kind = Kind.DIR) -> Entry:
 def test_the_place_of_what_was_deleted(
     removed: list[tuple[str, str]], live: dict[str, str], paths: dict[str, str]
 ) -> None:
-    assert _paths({key: entry(key, parent) for key, parent in removed}, live) == paths
+    assert paths_in({key: entry(key, parent) for key, parent in removed}, live) == paths

@@ -151,6 +151,17 @@ class ChangesContract:
         pages = [storage.page(writing.bucket, "a", 9, 2, 0), storage.page(writing.bucket, "", 9, 9, len(data(1)) + 1)]
         assert [[one.key for one in page] for page in pages] == [["b", "c"], ["a", "b"]]
 
+    def test_a_time_has_a_position_in_the_log(self, storage: ChangeStorage, writing: Writing) -> None:
+        assert storage.position_at(NOW) == 0
+        for age in (50, 40, 40, 30, 10, 10):
+            writing.put("a", at=NOW - age)
+        storage.remove_bucket(storage.bucket("user", "ssyncd", "other"))
+        found = [storage.position_at(NOW - age) for age in (60, 50, 45, 40, 35, 30, 20, 10, 0)]
+        assert found == [0, 1, 1, 3, 3, 4, 4, 6, 6]
+        while storage.forget(NOW - 5, 100):
+            pass
+        assert [storage.position_at(NOW - age) for age in (60, 35, 10)] == [0, 0, 6]
+
     def test_what_was_removed_is_listed_with_its_last_version(self, storage: ChangeStorage, writing: Writing) -> None:
         other = Writing(storage, storage.bucket("user", "ssyncd", "other"))
         other.position = writing.position

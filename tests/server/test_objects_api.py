@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,44 @@ def test_38_the_index_is_paged(tmp_path: Path) -> None:
         assert (await call(server, "GET", "index", limit="-1", mark="junk")).status == 200
 
     told(tmp_path, story)
+
+
+def test_an_index_as_it_was_at_a_time_in_pages_and_not_by_a_plain_server(tmp_path: Path, monkeypatch: Any) -> None:
+    clock, append = [1000], SqliteChanges.append
+
+    def append_then(storage: SqliteChanges, rows: Any, settled: Any) -> None:
+        append(storage, [row._replace(at=clock[0]) for row in rows], settled)
+
+    monkeypatch.setattr(SqliteChanges, "append", append_then)
+
+    async def story(server: Running, plain: bool = False) -> None:
+        for number in range(3):
+            await call(server, "POST", f"i/k{number}", {"n": number})
+        clock[0] = 2000
+        await call(server, "POST", "i/k1", {"n": 10})
+        await call(server, "DELETE", "i/k2")
+        await call(server, "POST", "i/k3", {"n": 3})
+
+        async def at(time: str) -> list[tuple[str, int]]:
+            found, mark = [], ""
+            for _ in range(4):
+                page = (await call(server, "GET", "index", time=time, limit="1", mark=mark)).json()
+                found += [(row["id"], row["v"]) for row in page["index"]]
+                mark = page.get("mark", "")
+                if not mark:
+                    break
+            return found
+
+        then, now = [("k0", 1), ("k1", 1), ("k2", 1)], [("k0", 1), ("k1", 2), ("k3", 1)]
+        assert await at("999") == (now if plain else [])
+        assert await at("1000") == (now if plain else then)
+        assert await at("1999") == (now if plain else then)
+        for time in ("2000", "9" * 15, "9" * 30, "-1", "x", ""):
+            assert await at(time) == now
+        clock[0] = 1000
+
+    told(tmp_path / "ours", story)
+    told(tmp_path / "plain", partial(story, plain=True), plain=True)
 
 
 def test_what_was_removed_is_listed_in_pages_and_not_by_a_plain_server(tmp_path: Path, monkeypatch: Any) -> None:

@@ -148,6 +148,9 @@ class ChangeStorage(Protocol):
     def head(self, bucket: int) -> int:
         """The newest position of this bucket's log, 0 if it is empty."""
 
+    def position_at(self, time: int) -> int:
+        """The newest position that was written up to that time, in seconds since the epoch, of whatever bucket; 0: none was."""
+
     def floor(self, bucket: int) -> int:
         """The log of this bucket is complete after this position."""
 

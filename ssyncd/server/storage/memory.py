@@ -155,6 +155,10 @@ class MemoryChanges:
         with self._lock:
             return max((p for positions in self._objects.get(bucket, {}).values() for p in positions), default=0)
 
+    def position_at(self, time: int) -> int:
+        with self._lock:
+            return max((row.position for row in self._rows.values() if row.at <= time), default=0)
+
     def floor(self, bucket: int) -> int:
         return self._floors.get(bucket, 0)
 

@@ -79,6 +79,7 @@ _OLDEST = """
         (SELECT max(version) FROM changes newer WHERE newer.bucket = c.bucket AND newer.key = c.key), at
     FROM changes c WHERE position > ? ORDER BY position LIMIT ?"""
 _NEXT = "SELECT position, bucket, key, version, at FROM changes WHERE position > ? ORDER BY position LIMIT ?"
+_FROM = "SELECT position, at FROM changes WHERE position >= ? ORDER BY position LIMIT 1"
 _FORGET = "DELETE FROM changes WHERE bucket = ? AND key = ? AND version < ?"
 _OPTIONS = f"""
     SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
@@ -215,6 +216,16 @@ class SqliteChanges:
         with self._database.work() as connection:
             found = connection.execute(_NEWEST, (bucket,)).fetchone()
         return found[0] if found else 0
+
+    def position_at(self, time: int) -> int:
+        with self._database.work() as connection:
+            low, (high,) = 0, connection.execute("SELECT ifnull(max(position), 0) FROM changes").fetchone()
+            # Times grow with positions, but for clocks that were set back: there is no index of them.
+            while low < high:
+                middle = (low + high + 1) // 2
+                position, at = connection.execute(_FROM, (middle,)).fetchone()
+                low, high = (position, high) if at <= time else (low, middle - 1)
+        return low
 
     def floor(self, bucket: int) -> int:
         with self._database.work() as connection:
