@@ -21,6 +21,7 @@ TOGETHER = 100
 """Files that are put back at once, and chunks asked for at once."""
 ASKING = 8
 """Requests under way at a time."""
+UNSENT = "is not in sync, and what it replaces would be in no history; `ssyncd wait`, and again"
 
 
 def restore(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
@@ -39,14 +40,25 @@ def restore(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
         raise UsageError(f"{path}: the server has no version {version}")
     if found.entry.kind is Kind.DIR:
         raise UsageError(f"{path}: is a directory; without `--version` what was deleted in it comes back")
+    asked.caught_up()
+    replaces: Stat | None = asked.on_control(lambda engine: _sent(engine, path))
     _make_way(asked.disk, path)
-    _replace(asked, path, found)
+    _replace(asked, path, found, replaces)
     asked.on_control(lambda engine: engine.agenda.look(path))
     return {"restored": path, "version": int(version)}
 
 
-def _replace(asked: Asked, path: str, found: Version) -> None:
-    disk, there = asked.disk, asked.disk.stat(path)
+def _sent(engine: Engine, path: str) -> Stat | None:
+    """What is there, if anything. UsageError for what would be gone with it, as it is in no history."""
+    record = engine.record
+    key = record.local.find(path)
+    if key and any(record.unsettled((key,))):
+        raise UsageError(f"{path}: {UNSENT}")
+    return record.stats.get(key) if key else None
+
+
+def _replace(asked: Asked, path: str, found: Version, there: Stat | None) -> None:
+    disk = asked.disk
     if found.entry.kind is Kind.LINK:
         disk.make_link(path, found.entry.target, there)
         return
@@ -92,9 +104,9 @@ def _restore_then(asked: Asked, path: str, time: int) -> dict[str, Any]:
 
 
 def _unchanged(engine: Engine, then: Mapping[str, int]) -> dict[str, Entry]:
-    """Those of which this is the version that is known. What was edited here just now would not be in the history."""
+    """Those of which this is the version that is known. UsageError as `_sent`."""
     if waiting_for(engine):
-        raise UsageError("is not in sync; `ssyncd wait`, and again")
+        raise UsageError(f"{engine.settings.name}: {UNSENT}")
     record = engine.record
     return {
         key: entry

@@ -110,6 +110,13 @@ def test_an_earlier_version_comes_back(site: Site) -> None:
     agree(one, other)
     assert one.run("restore", one.path("f"), "--version", version_of(one, "f", 5)).returncode == 0
     assert agree(one, other) == {"f": b"first"}
+    # What nobody has but this file is not replaced.
+    one.run("pause")
+    one.write("f", "just now")
+    assert one.run("restore", one.path("f"), "--version", version_of(one, "f", 6)).returncode == Exit.FAILED
+    assert one.read("f") == b"just now"
+    one.run("resume")
+    assert agree(one, other) == {"f": b"just now"}
     one.path("f").unlink()
     assert agree(one, other) == {}
     assert one.run("restore", one.path("f"), "--version", version_of(one, "f", 6)).returncode == 0
