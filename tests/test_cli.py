@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -329,3 +331,38 @@ def test_the_shell_completes(words, offered, capsys, monkeypatch):
         main()
     assert ended.value.code == 0
     assert {line.partition(",")[2] for line in capsys.readouterr().out.splitlines()} == offered
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2001-09-09T01:46:40+00:00", 10**9),
+        ("2001-09-09", datetime(2001, 9, 9).timestamp()),
+        ("2001-09-09 05:30", datetime(2001, 9, 9, 5, 30).timestamp()),
+        ("20m", -1200),
+        ("3h", -10_800),
+        ("2d", -172_800),
+    ],
+)
+def test_a_time_to_go_back_to(folder, text, seconds):
+    with Running(folder) as running:
+        assert main(["restore", str(folder.path), "--at", text]) == Exit.OK
+        [(_, arguments)] = running.runners["Sync"].requests
+    assert arguments["path"] == arguments["version"] == ""
+    assert abs(int(arguments["time"]) - (seconds if seconds > 0 else time.time() + seconds)) < 60
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--at", "yesterday"], "no time"),
+        (["--at", "9999-01-01"], "not over yet"),
+        (["--at", "99999w"], "too long ago"),
+        (["--at", "1h", "--version", "2"], "do not go together"),
+    ],
+)
+def test_what_is_no_time_to_go_back_to(folder, words, told, capsys):
+    with Running(folder) as running:
+        assert main(["restore", str(folder.path / "x"), *words]) == Exit.USAGE
+        assert running.runners["Sync"].requests == []
+    assert told in capsys.readouterr().err
