@@ -209,7 +209,7 @@ def test_a_path_finds_its_folder_from_anywhere(folder, capsys, monkeypatch):
         assert main(["restore", str(folder.path / "gone.txt"), "--version", "3"]) == Exit.OK
         assert running.runners["Sync"].requests == [
             ("history", {"path": "a/link"}),
-            ("restore", {"path": "gone.txt", "version": "3", "time": ""}),
+            ("restore", {"path": "gone.txt", "version": "3", "time": "", "dry": ""}),
         ]
         running.runners["Sync"].requests.clear()
         for words in (["deleted", "Sync"], ["deleted", str(folder.path)], ["deleted", "x"], ["restore", "x"]):
@@ -218,7 +218,7 @@ def test_a_path_finds_its_folder_from_anywhere(folder, capsys, monkeypatch):
             ("deleted", {"path": ""}),
             ("deleted", {"path": ""}),
             ("deleted", {"path": "a/x"}),
-            ("restore", {"path": "a/x", "version": "", "time": ""}),
+            ("restore", {"path": "a/x", "version": "", "time": "", "dry": ""}),
         ]
         assert running.runners["Other"].requests == []
         assert main(["deleted"]) == Exit.OK
@@ -358,7 +358,8 @@ def test_a_time_to_go_back_to(folder, text, seconds):
         (["--at", "yesterday"], "no time"),
         (["--at", "9999-01-01"], "not over yet"),
         (["--at", "99999w"], "too long ago"),
-        (["--at", "1h", "--version", "2"], "do not go together"),
+        (["--at", "1h", "--version", "2"], "does not go together"),
+        (["--dry-run", "--version", "2"], "does not go together"),
     ],
 )
 def test_what_is_no_time_to_go_back_to(folder, words, told, capsys):

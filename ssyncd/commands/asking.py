@@ -109,19 +109,23 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> int | N
 @click.option(
     "--at", metavar="TIME", callback=_moment, help="How it was then: 2026-11-30T14:05, or 20m, 3h, 2d, 1w ago."
 )
+@click.option("--dry-run", is_flag=True, help="Only list what would be brought back.")
 @_JSON
 @click.pass_obj
-def restore(invocation: Invocation, path: str, version: int | None, at: int | None, as_json: bool) -> int:
+def restore(
+    invocation: Invocation, path: str, version: int | None, at: int | None, dry_run: bool, as_json: bool
+) -> int:
     """Bring PATH back: as it was in an earlier version, or, a whole directory too, --at a time. What it replaces stays in the
     history, what has come since stays there. Without either: what was deleted, of a directory all that was deleted in it."""
     from ssyncd.commands.finding import places
 
-    if version and at:
-        raise UsageError("--version and --at do not go together")
+    if version and (at or dry_run):
+        raise UsageError("--version does not go together with --at or --dry-run")
     (found, inside), *others = places(invocation.installation.places.runtime, path)
     if others:
         raise UsageError(f"{path}: several folders are called that; give the path of one")
-    answers = found.request("restore", path=inside, version=str(version or ""), time=str(at or ""))
+    asked = {"version": version or "", "time": at or "", "dry": 1 if dry_run else ""}
+    answers = found.request("restore", path=inside, **{name: str(value) for name, value in asked.items()})
     _print(answers, as_json)
     return Exit.FAILED if any(answer.get("failed") for answer in answers) else Exit.OK
 

@@ -26,11 +26,17 @@ UNSENT = "is not in sync, and what it replaces would be in no history; `ssyncd w
 
 def restore(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
     """As a user would write it: what is there now goes into the history like any edit."""
-    path, version, time = arguments.get("path", ""), arguments.get("version", ""), arguments.get("time", "")
-    if time.isdecimal():
-        return _restore_then(asked, path, int(time))
-    if not version:
-        return _restore_deleted(asked, path)
+    path, version = arguments.get("path", ""), arguments.get("version", "")
+    if version:
+        return _restore_version(asked, path, version)
+    time = arguments.get("time", "")
+    wanted, lost = _then(asked, path, int(time)) if time.isdecimal() else (_deleted(asked, path), [])
+    if arguments.get("dry"):
+        return {"differences": [one.path for one in wanted]}
+    return _bring_back(asked, path, wanted, lost)
+
+
+def _restore_version(asked: Asked, path: str, version: str) -> dict[str, Any]:
     if not version.isdecimal():
         raise UsageError("the version is a number, as `history` shows it")
     key, _ = find(asked, path)
@@ -72,35 +78,32 @@ def _replace(asked: Asked, path: str, found: Version, there: Stat | None) -> Non
         raise
 
 
-def _restore_deleted(asked: Asked, path: str) -> dict[str, Any]:
-    """All at and below a path, each as it was last, with its own time."""
+def _deleted(asked: Asked, path: str) -> list["_Wanted"]:
+    """All that was deleted at and below a path, each as it was last."""
     latest = {one.path: one.removed for one in sorted(deleted_in(asked, path), key=lambda one: one.when)}
     if not latest:
-        raise UsageError(f"{path}: nothing was deleted there; `--version` brings an earlier version back")
-    wanted = [_Wanted(place, one.entry.key, one.version) for place, one in sorted(latest.items())]
-    with closing(Versions(asked)) as versions:
-        return _bring_back(asked, path, versions, wanted)
+        raise UsageError(f"{path}: nothing was deleted there; `--version` and `--at` bring back what it was before")
+    return [_Wanted(place, one.entry.key, one.version) for place, one in sorted(latest.items())]
 
 
-def _restore_then(asked: Asked, path: str, time: int) -> dict[str, Any]:
-    """All at and below a path, each as it was at a time; what has come there since stays."""
+def _then(asked: Asked, path: str, time: int) -> tuple[list["_Wanted"], list[str]]:
+    """All at and below a path that is another now than it was at a time; and what cannot be told."""
     if not asked.extensions.moments:
         raise UsageError("this server does not tell what was there when; `ssyncd history` tells it of one file")
     with closing(History(asked.account, asked.name(), asked.ca_file, asked.extensions.removed)) as told:
         then = told.then(time)
     asked.caught_up()
     entries: dict[str, Entry] = asked.on_control(lambda engine: _unchanged(engine, then))
-    with closing(Versions(asked)) as versions:
-        entries.update(_entries(versions, {key: then[key] for key in then.keys() - entries.keys()}))
-        places = {place: key for key, place in paths_in(entries, {"": ""}).items() if is_inside(place, path)}
-        if not places:
-            raise UsageError(f"{path or 'the folder'}: the server knows of nothing that was there then")
-        there = {place: entries[key] for place, key in places.items()}
-        differing: dict[str, Stat | None] = asked.on_control(lambda engine: _differing(engine, there))
-        wanted = [_Wanted(place, places[place], then[places[place]], differing[place]) for place in sorted(differing)]
-        unknown = len(then) - len(entries)
-        lost = [f"{unknown} entries of the folder: the server does not keep them as they were then"] if unknown else []
-        return _bring_back(asked, path, versions, wanted, lost)
+    entries.update(_entries(asked, {key: then[key] for key in then.keys() - entries.keys()}))
+    places = {place: key for key, place in paths_in(entries, {"": ""}).items() if is_inside(place, path)}
+    if not places:
+        raise UsageError(f"{path or 'the folder'}: the server knows of nothing that was there then")
+    there = {place: entries[key] for place, key in places.items()}
+    differing: dict[str, Stat | None] = asked.on_control(lambda engine: _differing(engine, there))
+    wanted = [_Wanted(place, places[place], then[places[place]], differing[place]) for place in sorted(differing)]
+    unknown = len(then) - len(entries)
+    lost = [f"{unknown} entries of the folder: the server does not keep them as they were then"] if unknown else []
+    return wanted, lost
 
 
 def _unchanged(engine: Engine, then: Mapping[str, int]) -> dict[str, Entry]:
@@ -115,9 +118,9 @@ def _unchanged(engine: Engine, then: Mapping[str, int]) -> dict[str, Entry]:
     }
 
 
-def _entries(versions: Versions, wanted: Mapping[str, int]) -> dict[str, Entry]:
+def _entries(asked: Asked, wanted: Mapping[str, int]) -> dict[str, Entry]:
     """As far as the server keeps them."""
-    with ThreadPoolExecutor(ASKING, "ssyncd-versions") as askers:
+    with closing(Versions(asked)) as versions, ThreadPoolExecutor(ASKING, "ssyncd-versions") as askers:
         found = askers.map(versions.get, wanted.keys(), wanted.values())
         return {key: one.entry for key, one in zip(wanted, found, strict=True) if one is not None}
 
@@ -145,11 +148,10 @@ class _Wanted(NamedTuple):
     replaces: Stat | None = None
 
 
-def _bring_back(
-    asked: Asked, path: str, versions: Versions, wanted: Sequence[_Wanted], lost: Sequence[str] = ()
-) -> dict[str, Any]:
+def _bring_back(asked: Asked, path: str, wanted: Sequence[_Wanted], lost: Sequence[str]) -> dict[str, Any]:
+    """Each with its own time."""
     failed = list[str]()
-    with ThreadPoolExecutor(ASKING, "ssyncd-versions") as askers:
+    with closing(Versions(asked)) as versions, ThreadPoolExecutor(ASKING, "ssyncd-versions") as askers:
         for at in range(0, len(wanted), TOGETHER):
             lot = wanted[at : at + TOGETHER]
             found = askers.map(versions.get, [one.key for one in lot], [one.version for one in lot])

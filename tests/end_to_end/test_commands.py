@@ -149,6 +149,7 @@ def test_what_was_deleted_comes_back(site: Site) -> None:
     assert agree(one, other) == before
     assert one.path("kept/large").stat().st_mtime == other.path("kept/large").stat().st_mtime == 10**9
     assert "no deletions" in one.run("deleted").stdout
+    assert one.run("restore", one.path("kept"), "--dry-run").returncode == Exit.USAGE
     # What has come to its place meanwhile is not replaced.
     other.path("kept/sub/tool").unlink()
     agree(one, other)
@@ -194,6 +195,9 @@ def test_a_directory_comes_back_as_it_was_at_a_time(site: Site) -> None:
     assert restore(one.path("docs"))[0] == Exit.USAGE
     one.write("docs/kept", "kept")
     one.run("resume")
+    assert agree(one, other) == after
+    paths = ["docs/a", "docs/large", "docs/link", "docs/sub", "docs/sub/deep", "docs/tool"]
+    assert restore(one.path("docs"), "--dry-run")[1]["differences"] == paths
     assert agree(one, other) == after
     code, told = restore(one.path("docs"))
     assert (code, told["restored"]) == (Exit.OK, 6)
