@@ -106,8 +106,9 @@ def test_a_stop_that_comes_with_the_server_s_first_answer_is_heard(
     def take_both(folder: Folder, seconds: float | None) -> list[Any]:
         items = take(folder, seconds)
         if not stoppers and any(isinstance(item, Question) for item in items):
-            stoppers.append(threading.Thread(target=folder.stop, name="stopper"))
-            stoppers[0].start()
+            stopper = threading.Thread(target=folder.stop, name="stopper")
+            stopper.start()
+            stoppers.append(stopper)
             items += take(folder, None)
         return items
 
