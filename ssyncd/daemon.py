@@ -27,7 +27,7 @@ from ssyncd.threads import begin
 
 ONE_SHOT = frozenset({"wait", "pull", "sync"})
 FOLDER_COMMANDS = frozenset(
-    {"approve", "pause", "resume", "rescan", "conflicts", "history", "deleted", "restore", "verify"}
+    {"approve", "pause", "resume", "rescan", "conflicts", "history", "deleted", "restore", "forget", "verify"}
 )
 
 RELOADED = 10.0

@@ -1,4 +1,4 @@
-"""What running daemons are asked: status, wait, pause, resume, approve, conflicts, history, deleted, restore, verify, stop."""
+"""What running daemons are asked: how they are, to go on or not, what the server keeps of their folders, to stop."""
 
 import re
 import time
@@ -117,13 +117,11 @@ def restore(
 ) -> int:
     """Bring PATH back: as it was in an earlier version, or, a whole directory too, --at a time. What it replaces stays in the
     history, what has come since stays there. Without either: what was deleted, of a directory all that was deleted in it."""
-    from ssyncd.commands.finding import places
+    from ssyncd.commands.finding import place
 
     if version and (at or dry_run):
         raise UsageError("--version does not go together with --at or --dry-run")
-    (found, inside), *others = places(invocation.installation.places.runtime, path)
-    if others:
-        raise UsageError(f"{path}: several folders are called that; give the path of one")
+    found, inside = place(invocation.installation.places.runtime, path)
     asked = {"version": version or "", "time": at or "", "dry": 1 if dry_run else ""}
     answers = found.request("restore", path=inside, **{name: str(value) for name, value in asked.items()})
     _print(answers, as_json)
@@ -141,6 +139,23 @@ def deleted(invocation: Invocation, path: str | None, as_json: bool) -> int:
 
     found = places(invocation.installation.places.runtime, path)
     _print([answer for one, inside in found for answer in one.request("deleted", path=inside)], as_json)
+    return Exit.OK
+
+
+@click.command()
+@click.argument("path")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_JSON
+@click.pass_obj
+def forget(invocation: Invocation, path: str, yes: bool, as_json: bool) -> int:
+    """Have the server forget, for good, earlier versions of PATH, or of everything in it, and what was deleted there. What is
+    there now stays."""
+    from ssyncd.commands.finding import place
+
+    found, inside = place(invocation.installation.places.runtime, path)
+    if not yes:
+        click.confirm(f"Forget all earlier versions of {path}, and what was deleted there?", abort=True, err=True)
+    _print(found.request("forget", path=inside), as_json)
     return Exit.OK
 
 
@@ -176,6 +191,7 @@ COMMANDS = (
     history,
     deleted,
     restore,
+    forget,
     _for_folders("verify", "Read every file again and compare it with what was synced."),
     stop,
 )

@@ -92,6 +92,14 @@ def places(runtime: Path, called: str | None) -> list[tuple[Found, str]]:
         return [with_path(runtime, Path(called))]
 
 
+def place(runtime: Path, called: str) -> tuple[Found, str]:
+    """The same, of a path or name that must not be that of several folders."""
+    one, *others = places(runtime, called)
+    if others:
+        raise UsageError(f"{called}: several folders are called that; give the path of one")
+    return one
+
+
 def wait(found: Iterable[Found], command: str, timeout: float | None) -> list[tuple[FolderStatus, Exit]]:
     """Ask one after the other; the time is for all together."""
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -7,7 +7,7 @@ from ssyncd.errors import DiskError, GoneError, UsageError
 from ssyncd.folder.asked import Asked
 from ssyncd.folder.engine import Engine
 from ssyncd.folder.restore import restore
-from ssyncd.folder.versions import deleted, history
+from ssyncd.folder.versions import deleted, forget, history
 from ssyncd.planner.names import is_conflict_name
 from ssyncd.planner.tree import Entry
 from ssyncd.transfer import ReadJob, UploadJob
@@ -127,6 +127,7 @@ SLOW: dict[str, Callable[[Asked, dict[str, str]], dict[str, Any]]] = {
     "history": history,
     "deleted": deleted,
     "restore": restore,
+    "forget": forget,
     "verify": _verify,
     "catch_up": _catch_up,
 }

@@ -1,20 +1,24 @@
 """What the server keeps of a folder beyond what is there: earlier versions, and what was deleted. All on the asking thread."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
+
+import orjson
 
 from ssyncd.errors import ContentError, RefusedError, UsageError
 from ssyncd.folder.asked import Asked
 from ssyncd.folder.engine import Engine
 from ssyncd.folder.entries import to_entry
 from ssyncd.folder.history import History, Removed
-from ssyncd.network.http import HttpServer, part
+from ssyncd.network.http import HttpServer, part, refuse
 from ssyncd.network.login import bucket_name
 from ssyncd.planner.tree import Entry, Kind
 
 VERSIONS = 100
 """How far back `history` asks."""
+MOST_KEYS = 1000
+"""In one request."""
 
 
 class Version(NamedTuple):
@@ -60,6 +64,26 @@ def deleted(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def forget(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
+    """What the server keeps of a path, or of all below it, beyond what is there now."""
+    path = arguments.get("path", "")
+    if not asked.extensions.forget:
+        raise UsageError("this server forgets nothing on request")
+    live: list[str] = asked.on_control(lambda engine: _edited_in(engine, path))
+    keys = [*live, *(one.removed.entry.key for one in _removed_in(asked, path))]
+    with closing(Versions(asked)) as versions:
+        return {"forgotten": sum(versions.forget(keys[at : at + MOST_KEYS]) for at in range(0, len(keys), MOST_KEYS))}
+
+
+def _edited_in(engine: Engine, inside: str) -> list[str]:
+    record = engine.record
+    return [
+        key
+        for key in record.remote
+        if record.ghosts.version(key) > 1 and (path := record.remote.path(key)) is not None and is_inside(path, inside)
+    ]
+
+
 def _facts(entry: Entry) -> dict[str, Any]:
     content = entry.content
     if content is not None:
@@ -91,6 +115,14 @@ def _known(engine: Engine, path: str) -> tuple[str, int] | None:
 
 def deleted_in(asked: Asked, inside: str) -> list[Deleted]:
     """At and below a path, or everywhere (""), but for what is there again."""
+    found = _removed_in(asked, inside)
+    there: set[str] = asked.on_control(
+        lambda engine: {one.path for one in found if engine.record.remote.find(one.path)}
+    )
+    return [one for one in found if one.path not in there]
+
+
+def _removed_in(asked: Asked, inside: str) -> list[Deleted]:
     with closing(History(asked.account, asked.name(), asked.ca_file, asked.extensions.removed)) as told:
         removed = {one.entry.key: one for one in told.removed()}
     entries = {key: one.entry for key, one in removed.items()}
@@ -98,9 +130,7 @@ def deleted_in(asked: Asked, inside: str) -> list[Deleted]:
         lambda engine: _paths_of({entry.parent for entry in entries.values()} - entries.keys(), engine)
     )
     found = [Deleted(path, removed[key]) for key, path in paths_in(entries, live).items()]
-    found = [one for one in found if is_inside(one.path, inside)]
-    there: set[str] = asked.on_control(lambda engine: {path for path, _ in found if engine.record.remote.find(path)})
-    return [one for one in found if one.path not in there]
+    return [one for one in found if is_inside(one.path, inside)]
 
 
 def _paths_of(keys: set[str], engine: Engine) -> dict[str, str]:
@@ -132,12 +162,12 @@ class Versions:
     def __init__(self, asked: Asked) -> None:
         account = asked.account
         self._server = HttpServer(account.url, account.token, asked.ca_file)
-        self._path = f"/1/{part(account.app)}/{part(bucket_name(asked.name()))}/i/"
+        self._path = f"/1/{part(account.app)}/{part(bucket_name(asked.name()))}/"
         self.close = self._server.close
 
     def get(self, key: str, version: int) -> Version | None:
         """None if the server does not have it, or it is no entry."""
-        reply = self._server.ask("GET", f"{self._path}{key}/v/{version}")
+        reply = self._server.ask("GET", f"{self._path}i/{key}/v/{version}")
         if reply.status == 404:
             return None
         if reply.status != 200:
@@ -147,3 +177,12 @@ class Versions:
             return Version(to_entry(key, data), data) if isinstance(data, dict) else None
         except ContentError:
             return None
+
+    def forget(self, keys: Sequence[str]) -> int:
+        """Of MOST_KEYS at most; how many versions went."""
+        body = orjson.dumps({"keys": keys})
+        answer = self._server.ask("POST", f"{self._path}forget", body, {"Content-Type": "application/json"})
+        refuse(answer)
+        value = answer.json()
+        forgotten = value.get("forgotten") if isinstance(value, dict) else None
+        return forgotten if isinstance(forgotten, int) else 0

@@ -68,7 +68,7 @@ class Account(Struct, frozen=True):
 
 class Extensions(Struct, frozen=True):
     """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
-    of the objects that are not there any more, `moments` an index as it was at any time."""
+    of the objects that are not there any more, `moments` an index as it was at any time, `forget` the end of a history."""
 
     chunks: bool = False
     object_limit: int = OBJECT_LIMIT
@@ -81,6 +81,7 @@ class Extensions(Struct, frozen=True):
     packed: bool = False
     removed: bool = False
     moments: bool = False
+    forget: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -142,6 +143,7 @@ def _extensions(value: Mapping[str, Any]) -> Extensions:
         packed=value.get("packed") == FORM,
         removed=value.get("removed") == 1,
         moments=value.get("moments") == 1,
+        forget=value.get("forget") == 1,
     )
 
 

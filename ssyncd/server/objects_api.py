@@ -48,6 +48,7 @@ def routes() -> list[web.AbstractRouteDef]:
         *(web.route(method, r"/1/{app}/{bucket}/i/{key}/v/{version:\d{1,15}}", handler) for method, handler in both),
         web.get(r"/1/{app}/{bucket}/index", index),
         web.get(r"/1/{app}/{bucket}/removed", removed),
+        web.post(r"/1/{app}/{bucket}/forget", forget),
         web.get(r"/1/{app}/buckets{end:/?}", buckets),
         web.delete(r"/1/{app}/buckets/{bucket}", remove_bucket),
     ]
@@ -137,6 +138,16 @@ async def removed(request: web.Request) -> web.Response:
     full = len(listed) == LIMIT or sum(len(one.data or b"") for one in listed) > PAGE_BYTES
     answer = PageAnswer(listed, Mark(0, listed[-1].key) if full else None)
     return web.Response(body=answer.json(""), content_type="application/json")
+
+
+async def forget(request: web.Request) -> web.Response:
+    """An extension: of the objects named all versions but the newest; of one that was removed, all."""
+    core = services(request)
+    bucket = await bucket_of(request, extension(request))
+    keys = (await json_object(request)).get("keys")
+    if not isinstance(keys, list) or len(keys) > LIMIT or not all(isinstance(key, str) for key in keys):
+        raise ProtocolError(f"no list of at most {LIMIT} keys")
+    return as_json({"forgotten": await core.read(core.storage.forget_history, bucket, keys)})
 
 
 async def buckets(request: web.Request) -> web.Response:

@@ -159,6 +159,46 @@ def test_what_was_deleted_comes_back(site: Site) -> None:
 
 
 @pytest.mark.slow
+def test_the_server_forgets_what_is_not_there_any_more(site: Site) -> None:
+    one, other = site.pair()
+    for path in ("d/edited", "d/deleted", "d/again", "e/edited"):
+        one.write(path, "first")
+    start(one, other)
+    agree(one, other)
+    other.write("d/edited", "second")
+    other.write("e/edited", "second")
+    other.path("d/deleted").unlink()
+    other.path("d/again").unlink()
+    agree(one, other)
+    other.write("d/again", "second")
+    before = agree(one, other)
+    if site.plain:
+        assert one.run("forget", one.path("d"), "--yes").returncode == Exit.USAGE
+        return
+    other.stop()
+    one.write("e/edited", "third of one")
+    one.write("d/edited", "third of one")
+    one.wait()
+    assert one.run("forget", one.path("d"), input="n\n").returncode != Exit.OK
+    assert one.run("deleted", one.path("d"), "--json").stdout.count('"deleted":') == 1
+    done = one.run("forget", one.path("d"), "--yes", "--json")
+    assert done.returncode == Exit.OK
+    assert json.loads(done.stdout)["folders"][0]["forgotten"] >= 3
+    assert "no deletions" in one.run("deleted", one.folder).stdout
+    assert len(versions_of(one, "d/edited")) == 1
+    assert len(versions_of(one, "e/edited")) > 1
+    # To who was away meanwhile, and had edited what was forgotten, it is an edit like any other.
+    other.write("d/edited", "third of other")
+    other.path("d/again").unlink()
+    other.start()
+    after = agree(one, other)
+    assert set(before) - set(after) == {"d/again"}
+    assert after["e/edited"] == b"third of one"
+    conflict = {path: what for path, what in after.items() if path.startswith("d/edited")}
+    assert sorted(conflict.values()) == [b"third of one", b"third of other"]
+
+
+@pytest.mark.slow
 def test_a_directory_comes_back_as_it_was_at_a_time(site: Site) -> None:
     one, other = site.pair(settings="hold_least = 1000\n")
     one.write("docs/a", "first")
@@ -222,8 +262,13 @@ def test_a_directory_comes_back_as_it_was_at_a_time(site: Site) -> None:
 
 def version_of(machine: Machine, path: str, size: int) -> str:
     """The version that has this many bytes. What a program had just cut to nothing may be a version of its own."""
+    return next(str(row["version"]) for row in versions_of(machine, path) if row.get("size") == size)
+
+
+def versions_of(machine: Machine, path: str) -> list[dict[str, Any]]:
     history = json.loads(machine.run("history", machine.path(path), "--json").stdout)
-    return next(str(row["version"]) for row in history["folders"][0]["versions"] if row.get("size") == size)
+    rows: list[dict[str, Any]] = history["folders"][0]["versions"]
+    return rows
 
 
 @pytest.mark.parametrize(

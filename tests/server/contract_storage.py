@@ -271,6 +271,31 @@ class ChangesContract:
         assert [v for v in range(1, 4) if storage.version(writing.bucket, "edited", v)] == [3]
         assert storage.removed(writing.bucket, "", 9, 9999) == []
 
+    def test_a_history_is_forgotten_on_request(self, storage: ChangeStorage, writing: Writing) -> None:
+        for key in ("edited", "still", "gone", "other"):
+            writing.put(key)
+        old = writing.put("edited").ccid
+        writing.put("other")
+        then = writing.put("edited").position
+        writing.put("gone", live=False)
+        elsewhere = Writing(storage, storage.bucket("user", "ssyncd", "elsewhere"))
+        elsewhere.position = writing.position
+        elsewhere.put("edited")
+        elsewhere.put("edited")
+        assert storage.forget_history(writing.bucket, ["edited", "still", "gone", "nothing", "edited"]) == 3
+        assert [v for v in range(1, 5) if storage.version(writing.bucket, "edited", v)] == [3]
+        assert [v for v in range(1, 5) if storage.version(writing.bucket, "other", v)] == [1, 2]
+        assert storage.current(writing.bucket, "still") == (1, data(1))
+        assert storage.removed(writing.bucket, "", 9, 9999) == []
+        assert storage.heads({writing.bucket: ["gone"]})[writing.bucket, "gone"].version == 2
+        assert storage.version(elsewhere.bucket, "edited", 1)
+        # Who asks for what came after something forgotten has to begin anew; who sends that again is not taken for somebody new.
+        assert storage.floor(writing.bucket) == then - 2
+        assert storage.floor(elsewhere.bucket) == 0
+        assert storage.known_ccids({writing.bucket: [old, "never"]}) == {(writing.bucket, old)}
+        assert storage.forget_history(writing.bucket, ["edited", "gone"]) == 0
+        assert storage.forget_history(99, ["edited"]) == 0
+
     def _options(
         self, storage: ChangeStorage, writing: Writing, options: dict[str, object], key: str = "notes"
     ) -> None:

@@ -148,6 +148,27 @@ def test_an_index_as_it_was_at_a_time_in_pages_and_not_by_a_plain_server(tmp_pat
     told(tmp_path / "plain", partial(story, plain=True), plain=True)
 
 
+def test_a_history_is_forgotten_but_not_by_a_plain_server(tmp_path: Path) -> None:
+    async def story(server: Running) -> None:
+        for number in range(3):
+            await call(server, "POST", "i/k", {"n": number})
+            await call(server, "POST", "i/gone", {"n": number})
+        await call(server, "DELETE", "i/gone")
+        assert (await call(server, "POST", "forget", {"keys": ["k", "gone"]})).json() == {"forgotten": 5}
+        assert (await call(server, "GET", "i/k")).json() == {"n": 2}
+        assert (await call(server, "GET", "i/k/v/1")).status == 404
+        assert (await call(server, "GET", "removed")).json()["index"] == []
+        assert (await call(server, "POST", "i/k", {"n": 9})).headers[VERSION] == "4"
+        for wrong in ({}, {"keys": "k"}, {"keys": [1]}, {"keys": ["k"] * 1001}):
+            assert (await call(server, "POST", "forget", wrong)).status == 400
+
+    async def plain(server: Running) -> None:
+        assert (await call(server, "POST", "forget", {"keys": ["k"]})).status == 404
+
+    told(tmp_path / "ours", story)
+    told(tmp_path / "plain", plain, plain=True)
+
+
 def test_what_was_removed_is_listed_in_pages_and_not_by_a_plain_server(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("ssyncd.server.objects_api.LIMIT", 2)
 

@@ -140,6 +140,14 @@ class MemoryChanges:
             self._former.update({wanted: self._end + 1 for wanted, number in self._buckets.items() if number == bucket})
             self._buckets = {wanted: number for wanted, number in self._buckets.items() if number != bucket}
 
+    def forget_history(self, bucket: int, keys: Sequence[str]) -> int:
+        with self._lock:
+            rows = [self._rows[p] for key in set(keys) for p in self._objects.get(bucket, {}).get(key, [])[:-1]]
+            for row in rows:
+                self._drop(row, row.position)
+                self._settled[row.bucket, row.ccid] = row.at
+            return len(rows)
+
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         with self._lock:
             return sorted((key[2], number) for key, number in self._buckets.items() if key[:2] == (user, app))

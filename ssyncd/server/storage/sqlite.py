@@ -80,6 +80,9 @@ _OLDEST = """
     FROM changes c WHERE position > ? ORDER BY position LIMIT ?"""
 _NEXT = "SELECT position, bucket, key, version, at FROM changes WHERE position > ? ORDER BY position LIMIT ?"
 _FROM = "SELECT position, at FROM changes WHERE position >= ? ORDER BY position LIMIT 1"
+_OLDER = """
+    SELECT position, bucket, ccid, at FROM changes WHERE bucket = ?1 AND key = ?2
+        AND version < (SELECT max(version) FROM changes WHERE bucket = ?1 AND key = ?2)"""
 _FORGET = "DELETE FROM changes WHERE bucket = ? AND key = ? AND version < ?"
 _OPTIONS = f"""
     SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
@@ -197,6 +200,15 @@ class SqliteChanges:
                 (bucket,),
             )
             remove_buckets(connection, "id", bucket)
+
+    def forget_history(self, bucket: int, keys: Sequence[str]) -> int:
+        with self._database.transaction() as connection:
+            found = [row for key in set(keys) for row in connection.execute(_OLDER, (bucket, key)).fetchall()]
+            connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", [row[1:] for row in found])
+            connection.executemany("DELETE FROM changes WHERE position = ?", [row[:1] for row in found])
+            floor = max((row[0] for row in found), default=0)
+            connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (floor, bucket))
+        return len(found)
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         with self._database.work() as connection:
