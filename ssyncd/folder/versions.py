@@ -1,7 +1,8 @@
 """What the server keeps of a folder beyond what is there: earlier versions, and what was deleted. All on the asking thread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,6 +12,7 @@ from ssyncd.folder.asked import Asked
 from ssyncd.folder.engine import Engine
 from ssyncd.folder.entries import to_entry
 from ssyncd.folder.history import History, Removed
+from ssyncd.folder.report import waiting_for
 from ssyncd.network.http import HttpServer, part, refuse
 from ssyncd.network.login import bucket_name
 from ssyncd.planner.tree import Entry, Kind
@@ -65,23 +67,28 @@ def deleted(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
 
 
 def forget(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
-    """What the server keeps of a path, or of all below it, beyond what is there now."""
+    """What the server keeps of a path, or of all below it, beyond what is there now: as far as it is known here, where it may be
+    what a conflict copy is still to be made of."""
     path = arguments.get("path", "")
     if not asked.extensions.forget:
         raise UsageError("this server forgets nothing on request")
-    live: list[str] = asked.on_control(lambda engine: _edited_in(engine, path))
-    keys = [*live, *(one.removed.entry.key for one in _removed_in(asked, path))]
+    asked.caught_up()
+    before: dict[str, int] = asked.on_control(lambda engine: _edited_in(engine, path))
+    before |= {one.removed.entry.key: one.removed.version + 1 for one in _removed_in(asked, path)}
+    some = iter(before.items())
     with closing(Versions(asked)) as versions:
-        return {"forgotten": sum(versions.forget(keys[at : at + MOST_KEYS]) for at in range(0, len(keys), MOST_KEYS))}
+        return {"forgotten": sum(versions.forget(lot) for lot in iter(lambda: dict(islice(some, MOST_KEYS)), {}))}
 
 
-def _edited_in(engine: Engine, inside: str) -> list[str]:
+def _edited_in(engine: Engine, inside: str) -> dict[str, int]:
     record = engine.record
-    return [
-        key
+    if waiting_for(engine):
+        raise UsageError(f"{engine.settings.name}: is not in sync; `ssyncd wait`, and again")
+    return {
+        key: version
         for key in record.remote
-        if record.ghosts.version(key) > 1 and (path := record.remote.path(key)) is not None and is_inside(path, inside)
-    ]
+        if (version := record.ghosts.version(key)) > 1 and is_inside(record.remote.path(key) or "", inside)
+    }
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
@@ -178,9 +185,9 @@ class Versions:
         except ContentError:
             return None
 
-    def forget(self, keys: Sequence[str]) -> int:
-        """Of MOST_KEYS at most; how many versions went."""
-        body = orjson.dumps({"keys": keys})
+    def forget(self, before: Mapping[str, int]) -> int:
+        """What is before these versions, of MOST_KEYS at most; how many went."""
+        body = orjson.dumps({"before": before})
         answer = self._server.ask("POST", f"{self._path}forget", body, {"Content-Type": "application/json"})
         refuse(answer)
         value = answer.json()

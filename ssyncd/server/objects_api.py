@@ -141,13 +141,17 @@ async def removed(request: web.Request) -> web.Response:
 
 
 async def forget(request: web.Request) -> web.Response:
-    """An extension: of the objects named all versions but the newest; of one that was removed, all."""
+    """An extension: of these objects all versions before the one named, but never the newest."""
     core = services(request)
     bucket = await bucket_of(request, extension(request))
-    keys = (await json_object(request)).get("keys")
-    if not isinstance(keys, list) or len(keys) > LIMIT or not all(isinstance(key, str) for key in keys):
-        raise ProtocolError(f"no list of at most {LIMIT} keys")
-    return as_json({"forgotten": await core.read(core.storage.forget_history, bucket, keys)})
+    before = (await json_object(request)).get("before")
+    if not isinstance(before, dict) or len(before) > LIMIT or not all(map(_is_version, before.values())):
+        raise ProtocolError(f"no versions of at most {LIMIT} keys")
+    return as_json({"forgotten": await core.read(core.storage.forget_history, bucket, before)})
+
+
+def _is_version(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
 
 
 async def buckets(request: web.Request) -> web.Response:

@@ -282,7 +282,9 @@ class ChangesContract:
         elsewhere.position = writing.position
         elsewhere.put("edited")
         elsewhere.put("edited")
-        assert storage.forget_history(writing.bucket, ["edited", "still", "gone", "nothing", "edited"]) == 3
+        before = {"edited": 3, "still": 9, "gone": 2, "nothing": 5}
+        assert storage.forget_history(writing.bucket, {"edited": 1, "gone": 1}) == 0
+        assert storage.forget_history(writing.bucket, before) == 3
         assert [v for v in range(1, 5) if storage.version(writing.bucket, "edited", v)] == [3]
         assert [v for v in range(1, 5) if storage.version(writing.bucket, "other", v)] == [1, 2]
         assert storage.current(writing.bucket, "still") == (1, data(1))
@@ -293,8 +295,10 @@ class ChangesContract:
         assert storage.floor(writing.bucket) == then - 2
         assert storage.floor(elsewhere.bucket) == 0
         assert storage.known_ccids({writing.bucket: [old, "never"]}) == {(writing.bucket, old)}
-        assert storage.forget_history(writing.bucket, ["edited", "gone"]) == 0
-        assert storage.forget_history(99, ["edited"]) == 0
+        assert storage.forget_history(writing.bucket, before) == 0
+        assert storage.forget_history(99, before) == 0
+        assert storage.forget_history(writing.bucket, {"other": 2}) == 1
+        assert storage.forget_history(elsewhere.bucket, {"edited": 9}) == 1
 
     def _options(
         self, storage: ChangeStorage, writing: Writing, options: dict[str, object], key: str = "notes"

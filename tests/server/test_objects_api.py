@@ -154,16 +154,17 @@ def test_a_history_is_forgotten_but_not_by_a_plain_server(tmp_path: Path) -> Non
             await call(server, "POST", "i/k", {"n": number})
             await call(server, "POST", "i/gone", {"n": number})
         await call(server, "DELETE", "i/gone")
-        assert (await call(server, "POST", "forget", {"keys": ["k", "gone"]})).json() == {"forgotten": 5}
+        assert (await call(server, "POST", "forget", {"before": {"k": 3, "gone": 4}})).json() == {"forgotten": 5}
         assert (await call(server, "GET", "i/k")).json() == {"n": 2}
         assert (await call(server, "GET", "i/k/v/1")).status == 404
         assert (await call(server, "GET", "removed")).json()["index"] == []
         assert (await call(server, "POST", "i/k", {"n": 9})).headers[VERSION] == "4"
-        for wrong in ({}, {"keys": "k"}, {"keys": [1]}, {"keys": ["k"] * 1001}):
+        many = {f"k{number}": 1 for number in range(1001)}
+        for wrong in ({}, {"before": ["k"]}, {"before": {"k": "1"}}, {"before": {"k": 1 << 60}}, {"before": many}):
             assert (await call(server, "POST", "forget", wrong)).status == 400
 
     async def plain(server: Running) -> None:
-        assert (await call(server, "POST", "forget", {"keys": ["k"]})).status == 404
+        assert (await call(server, "POST", "forget", {"before": {"k": 1}})).status == 404
 
     told(tmp_path / "ours", story)
     told(tmp_path / "plain", plain, plain=True)

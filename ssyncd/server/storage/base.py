@@ -136,8 +136,9 @@ class ChangeStorage(Protocol):
         """All that is in it goes, at the writer's leisure. The next one of its name has another number, and a floor beyond all
         positions so far: none of them tells of it."""
 
-    def forget_history(self, bucket: int, keys: Sequence[str]) -> int:
-        """Forget all versions of these but the newest, and the log up to there; how many went. Their ccids stay known."""
+    def forget_history(self, bucket: int, before: Mapping[str, int]) -> int:
+        """Forget, by key, all versions before this one, but never the newest, and the log up to there; how many went. Their ccids
+        stay known."""
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         """Names and numbers, sorted by name."""

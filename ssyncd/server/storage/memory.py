@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -140,9 +140,10 @@ class MemoryChanges:
             self._former.update({wanted: self._end + 1 for wanted, number in self._buckets.items() if number == bucket})
             self._buckets = {wanted: number for wanted, number in self._buckets.items() if number != bucket}
 
-    def forget_history(self, bucket: int, keys: Sequence[str]) -> int:
+    def forget_history(self, bucket: int, before: Mapping[str, int]) -> int:
         with self._lock:
-            rows = [self._rows[p] for key in set(keys) for p in self._objects.get(bucket, {}).get(key, [])[:-1]]
+            older = [self._rows[p] for key in before for p in self._objects.get(bucket, {}).get(key, [])[:-1]]
+            rows = [row for row in older if row.version < before[row.key]]
             for row in rows:
                 self._drop(row, row.position)
                 self._settled[row.bucket, row.ccid] = row.at

@@ -2,7 +2,7 @@
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from ssyncd.protocol.encoding import dumps_stored
@@ -82,7 +82,7 @@ _NEXT = "SELECT position, bucket, key, version, at FROM changes WHERE position >
 _FROM = "SELECT position, at FROM changes WHERE position >= ? ORDER BY position LIMIT 1"
 _OLDER = """
     SELECT position, bucket, ccid, at FROM changes WHERE bucket = ?1 AND key = ?2
-        AND version < (SELECT max(version) FROM changes WHERE bucket = ?1 AND key = ?2)"""
+        AND version < min(?3, (SELECT max(version) FROM changes WHERE bucket = ?1 AND key = ?2))"""
 _FORGET = "DELETE FROM changes WHERE bucket = ? AND key = ? AND version < ?"
 _OPTIONS = f"""
     SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
@@ -201,9 +201,9 @@ class SqliteChanges:
             )
             remove_buckets(connection, "id", bucket)
 
-    def forget_history(self, bucket: int, keys: Sequence[str]) -> int:
+    def forget_history(self, bucket: int, before: Mapping[str, int]) -> int:
         with self._database.transaction() as connection:
-            found = [row for key in set(keys) for row in connection.execute(_OLDER, (bucket, key)).fetchall()]
+            found = [row for one in before.items() for row in connection.execute(_OLDER, (bucket, *one)).fetchall()]
             connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", [row[1:] for row in found])
             connection.executemany("DELETE FROM changes WHERE position = ?", [row[:1] for row in found])
             floor = max((row[0] for row in found), default=0)
