@@ -1,6 +1,6 @@
 """What the server keeps of a folder beyond what is there: earlier versions, and what was deleted. All on the asking thread."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any, NamedTuple
@@ -67,28 +67,30 @@ def deleted(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
 
 
 def forget(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
-    """What the server keeps of a path, or of all below it, beyond what is there now: as far as it is known here, where it may be
-    what a conflict copy is still to be made of."""
+    """What the server keeps of a path, or of all below it, beyond what is there now. Only what was heard of here, and when all is
+    done that follows from it: a conflict copy may still have to be made of an earlier version."""
     path = arguments.get("path", "")
     if not asked.extensions.forget:
         raise UsageError("this server forgets nothing on request")
+    removed = [one.removed for one in _removed_in(asked, path)]
     asked.caught_up()
-    before: dict[str, int] = asked.on_control(lambda engine: _edited_in(engine, path))
-    before |= {one.removed.entry.key: one.removed.version + 1 for one in _removed_in(asked, path)}
+    before: dict[str, int] = asked.on_control(lambda engine: _replaced_in(engine, path, removed))
     some = iter(before.items())
     with closing(Versions(asked)) as versions:
         return {"forgotten": sum(versions.forget(lot) for lot in iter(lambda: dict(islice(some, MOST_KEYS)), {}))}
 
 
-def _edited_in(engine: Engine, inside: str) -> dict[str, int]:
+def _replaced_in(engine: Engine, inside: str, removed: Sequence[Removed]) -> dict[str, int]:
+    """Which version it was replaced by, of all that is at and below a path; of what was removed, if that was heard here."""
     record = engine.record
-    if waiting_for(engine):
+    if waiting_for(engine) or not engine.line.live:
         raise UsageError(f"{engine.settings.name}: is not in sync; `ssyncd wait`, and again")
-    return {
+    edited = {
         key: version
         for key in record.remote
         if (version := record.ghosts.version(key)) > 1 and is_inside(record.remote.path(key) or "", inside)
     }
+    return edited | {one.entry.key: one.version + 1 for one in removed if one.entry.key not in record.remote}
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import logging
 import signal
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
 import pytest
 
 from ssyncd.disk import look
-from ssyncd.folder import engine, local
+from ssyncd.errors import UsageError
+from ssyncd.folder import engine, local, versions
 from tests.simulation import oracles
 from tests.simulation.machine import Machine
 from tests.simulation.operations import Users
@@ -42,6 +43,7 @@ FAULTS = {
     "backup": 2,
     "restore": 2,
     "spoil": 6,
+    "purge": 6,
 }
 """What goes wrong, and how often where it may."""
 KINDS = (
@@ -61,6 +63,8 @@ KINDS = (
     ("spoil", "cut", "late", "kill"),
 )
 """Which faults come together in one history."""
+PURGES = (("purge",), ("purge", "strike"), ("purge", "cut", "late"), ("purge", "kill", "overflow"), ("purge", "die"))
+"""And in those where the server is told to forget."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class History:
             "backup": self._backup,
             "restore": self._restore,
             "spoil": self._spoil,
+            "purge": self._purge,
         }
         self._saved: Storage | None = None
         self.restored = False
@@ -218,6 +223,15 @@ class History:
             sealed = stored.pop(id)
             if two % 2:
                 stored[id] = bytes([*sealed[:-1], sealed[-1] ^ 1])
+
+    def _purge(self, machine: Machine, one: int, two: int) -> None:
+        """The server forgets what a machine that is in sync, as it may be soon, does not need any more."""
+        for _ in range(one % 16):
+            self.world.go_on(machine)
+        with suppress(UsageError):
+            server = self.world.server
+            before = versions._replaced_in(machine.engine, "", server.removed())
+            server.storage.forget_history(server.bucket, before)
 
     def _look_at(self, machine: Machine) -> None:
         oracles.nothing_is_partial(machine, self.users.ledger)

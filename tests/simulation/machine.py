@@ -94,7 +94,7 @@ class Machine:
         self.record.database = self._watched(self.database)
         self.transfers = Transfers(self.disk, MemoryChunks(self._stored), self.name, self.inbox.extend, workers=0)
         if lost:
-            bury(self.record, self.server.removed())
+            bury(self.record, [one.entry for one in self.server.removed()])
         edge = Edge(
             self.disk,
             self.link.connection,

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import WSMessage, WSMsgType
 
 from ssyncd.folder.entries import is_key, to_entry
-from ssyncd.planner.tree import Entry
+from ssyncd.folder.history import Removed
 from ssyncd.server.hub import Hub
 from ssyncd.server.session import Session
 from ssyncd.server.settings import ServerSettings
@@ -123,11 +123,19 @@ class Server:
         self._core.writer._run()
         self.step()
 
-    def removed(self) -> list[Entry]:
+    @property
+    def bucket(self) -> int:
+        [number] = [number for _, _, name, number in self.storage.all_buckets() if name == "folder"] or [0]
+        return number
+
+    def removed(self) -> list[Removed]:
         """As `History` has it of a server that lists them."""
-        [bucket] = [number for _, _, name, number in self.storage.all_buckets() if name == "folder"] or [0]
-        listed = self.storage.removed(bucket, "", 1 << 20, 1 << 40)
-        return [to_entry(one.key, orjson.loads(one.data or b"")) for one in listed if is_key(one.key)]
+        listed = self.storage.removed(self.bucket, "", 1 << 20, 1 << 40)
+        return [
+            Removed(to_entry(one.key, orjson.loads(one.data or b"")), one.version, one.at)
+            for one in listed
+            if is_key(one.key)
+        ]
 
     def restart(self, storage: Storage | None = None) -> None:
         """The process ends here, what was not stored is lost; with `storage` it comes back with other data."""

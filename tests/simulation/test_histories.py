@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.history import Script, draw, run, small_steps
+from tests.simulation.history import PURGES, Script, draw, run, small_steps
 from tests.simulation.oracles import Superfluous
 from tests.simulation.shrink import shrink
 
@@ -25,6 +25,12 @@ def test_histories_of_fixed_seeds_end_well(first: int) -> None:
 def test_histories_with_a_disk_like_fat_end_well() -> None:
     for seed in FIXED[:40]:
         judge(seed, fat=True)
+
+
+def test_histories_in_which_the_server_is_told_to_forget_end_well() -> None:
+    for seed in FIXED[:60]:
+        failure = run(draw(seed, PURGES)).failure
+        assert not failure, f"seed {seed}: {failure}"
 
 
 @pytest.mark.parametrize("seed", [453, 556])
