@@ -11,17 +11,16 @@ from ssyncd.errors import ChangedError, ContentError, DiskError, RefusedError, U
 from ssyncd.folder.asked import Asked
 from ssyncd.folder.engine import Engine
 from ssyncd.folder.history import History
-from ssyncd.folder.report import waiting_for
-from ssyncd.folder.versions import Version, Versions, deleted_in, find, is_inside, paths_in
+from ssyncd.folder.versions import UNSENT, Version, Versions, deleted_in, demand_sync, find, is_inside, paths_in
 from ssyncd.network.base import ChunkStore
 from ssyncd.planner.tree import Content, Entry, Kind
 from ssyncd.transfer.fetches import load_list
+from ssyncd.transfer.undertaking import batches
 
 TOGETHER = 100
-"""Files that are put back at once, and chunks asked for at once."""
+"""Versions asked for, and chunks."""
 ASKING = 8
 """Requests under way at a time."""
-UNSENT = "is not in sync, and what it replaces would be in no history; `ssyncd wait`, and again"
 
 
 def restore(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def _sent(engine: Engine, path: str) -> Stat | None:
     record = engine.record
     key = record.local.find(path)
     if key and any(record.unsettled((key,))):
-        raise UsageError(f"{path}: {UNSENT}")
+        raise UsageError(f"{path} {UNSENT}")
     return record.stats.get(key) if key else None
 
 
@@ -107,9 +106,8 @@ def _then(asked: Asked, path: str, time: int) -> tuple[list["_Wanted"], list[str
 
 
 def _unchanged(engine: Engine, then: Mapping[str, int]) -> dict[str, Entry]:
-    """Those of which this is the version that is known. UsageError as `_sent`."""
-    if waiting_for(engine):
-        raise UsageError(f"{engine.settings.name}: {UNSENT}")
+    """Those of which this is the version that is known."""
+    demand_sync(engine)
     record = engine.record
     return {
         key: entry
@@ -155,10 +153,16 @@ def _bring_back(asked: Asked, path: str, wanted: Sequence[_Wanted], lost: Sequen
         for at in range(0, len(wanted), TOGETHER):
             lot = wanted[at : at + TOGETHER]
             found = askers.map(versions.get, [one.key for one in lot], [one.version for one in lot])
-            failed += _put_back(asked, list(zip(lot, found, strict=True)))
+            for some in batches(zip(lot, found, strict=True), _size):
+                failed += _put_back(asked, some)
     asked.on_control(lambda engine: engine.agenda.look_below(path, "earlier files came back"))
     restored = len(wanted) - len(failed)
     return {"restored": restored, **({"failed": [*lost, *failed]} if lost or failed else {})}
+
+
+def _size(one: tuple[_Wanted, Version | None]) -> int:
+    content = one[1].entry.content if one[1] is not None else None
+    return content.size if content is not None else 0
 
 
 def _put_back(asked: Asked, lot: Sequence[tuple[_Wanted, Version | None]]) -> Iterator[str]:

@@ -21,6 +21,7 @@ VERSIONS = 100
 """How far back `history` asks."""
 MOST_KEYS = 1000
 """In one request."""
+UNSENT = "is not in sync: `ssyncd wait`, and again"
 
 
 class Version(NamedTuple):
@@ -82,15 +83,20 @@ def forget(asked: Asked, arguments: dict[str, str]) -> dict[str, Any]:
 
 def _replaced_in(engine: Engine, inside: str, removed: Sequence[Removed]) -> dict[str, int]:
     """Which version it was replaced by, of all that is at and below a path; of what was removed, if that was heard here."""
+    demand_sync(engine)
     record = engine.record
-    if waiting_for(engine) or not engine.line.live:
-        raise UsageError(f"{engine.settings.name}: is not in sync; `ssyncd wait`, and again")
     edited = {
         key: version
         for key in record.remote
         if (version := record.ghosts.version(key)) > 1 and is_inside(record.remote.path(key) or "", inside)
     }
     return edited | {one.entry.key: one.version + 1 for one in removed if one.entry.key not in record.remote}
+
+
+def demand_sync(engine: Engine) -> None:
+    """UsageError while something is here that is not in the server's history yet, or the other way round."""
+    if waiting_for(engine) or not engine.line.live:
+        raise UsageError(f"{engine.settings.name} {UNSENT}")
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
