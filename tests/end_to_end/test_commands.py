@@ -161,7 +161,7 @@ def test_what_was_deleted_comes_back(site: Site) -> None:
 @pytest.mark.slow
 def test_the_server_forgets_what_is_not_there_any_more(site: Site) -> None:
     one, other = site.pair()
-    for path in ("d/edited", "d/deleted", "d/again", "e/edited"):
+    for path in ("d/edited", "d/deleted", "d/again", "d/secret", "e/edited"):
         one.write(path, "first")
     start(one, other)
     agree(one, other)
@@ -178,21 +178,22 @@ def test_the_server_forgets_what_is_not_there_any_more(site: Site) -> None:
     other.stop()
     one.write("e/edited", "third of one")
     one.write("d/edited", "third of one")
+    one.path("d/secret").unlink()
     one.wait()
     assert one.run("forget", one.path("d"), input="n\n").returncode != Exit.OK
-    assert one.run("deleted", one.path("d"), "--json").stdout.count('"deleted":') == 1
+    assert one.run("deleted", one.path("d"), "--json").stdout.count('"deleted":') == 2
     done = one.run("forget", one.path("d"), "--yes", "--json")
     assert done.returncode == Exit.OK
     assert json.loads(done.stdout)["folders"][0]["forgotten"] >= 3
     assert "no deletions" in one.run("deleted", one.folder).stdout
     assert len(versions_of(one, "d/edited")) == 1
     assert len(versions_of(one, "e/edited")) > 1
-    # To who was away meanwhile, and had edited what was forgotten, it is an edit like any other.
+    # Who was away meanwhile brings back nothing; what was edited there in what is forgotten is an edit like any other.
     other.write("d/edited", "third of other")
     other.path("d/again").unlink()
     other.start()
     after = agree(one, other)
-    assert set(before) - set(after) == {"d/again"}
+    assert set(before) - set(after) == {"d/again", "d/secret"}
     assert after["e/edited"] == b"third of one"
     conflict = {path: what for path, what in after.items() if path.startswith("d/edited")}
     assert sorted(conflict.values()) == [b"third of one", b"third of other"]

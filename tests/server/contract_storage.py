@@ -264,7 +264,9 @@ class ChangesContract:
         assert storage.version(writing.bucket, "gone", 1) is None
         assert storage.heads({writing.bucket: ["gone"]})[writing.bucket, "gone"].version == 2
         assert [one.key for one in storage.removed(writing.bucket, "", 9, 9999)] == ["lately"]
-        assert storage.floor(writing.bucket) == then
+        # Who was away longer is told by the log all the same what is not there any more.
+        assert storage.floor(writing.bucket) == 0
+        assert (then, False) in [(row.position, row.live) for row in storage.since(writing.bucket, 0, 99, 9999)]
         assert storage.forget(NOW - 50, 9) == 0
         while storage.forget(NOW, 9):
             pass
@@ -276,8 +278,8 @@ class ChangesContract:
             writing.put(key)
         old = writing.put("edited").ccid
         writing.put("other")
-        then = writing.put("edited").position
-        writing.put("gone", live=False)
+        writing.put("edited")
+        then = writing.put("gone", live=False).position
         elsewhere = Writing(storage, storage.bucket("user", "ssyncd", "elsewhere"))
         elsewhere.position = writing.position
         elsewhere.put("edited")
@@ -291,9 +293,9 @@ class ChangesContract:
         assert storage.removed(writing.bucket, "", 9, 9999) == []
         assert storage.heads({writing.bucket: ["gone"]})[writing.bucket, "gone"].version == 2
         assert storage.version(elsewhere.bucket, "edited", 1)
-        # Who asks for what came after something forgotten has to begin anew; who sends that again is not taken for somebody new.
-        assert storage.floor(writing.bucket) == then - 2
-        assert storage.floor(elsewhere.bucket) == 0
+        # The log tells what came last; who sends something forgotten again is not taken for somebody new.
+        assert storage.floor(writing.bucket) == 0
+        assert storage.since(writing.bucket, 0, 99, 9999)[-1].position == then
         assert storage.known_ccids({writing.bucket: [old, "never"]}) == {(writing.bucket, old)}
         assert storage.forget_history(writing.bucket, before) == 0
         assert storage.forget_history(99, before) == 0

@@ -279,6 +279,21 @@ def test_what_only_a_machine_has_that_is_away_is_named_and_sent_again_when_it_is
     assert not pleas(harmed)
 
 
+def test_who_was_away_for_longer_than_the_server_remembers_brings_nothing_back(world: World) -> None:
+    one, two = world.machines
+    world.machines = [one]
+    two.stop()
+    one.user.delete("bad")
+    one.user.write("d/old", b"edited")
+    world.settle()
+    world.time.now += 400 * DAY
+    world.server.storage.forget(int(world.time.wall() / 1e9) - 1, 1000)
+    two.start()
+    world.machines = [one, two]
+    go_on(world, 60)
+    assert trees(world)[0] == trees(world)[1] == {"d": None, "d/old": b"edited"}
+
+
 def test_nobody_is_asked_for_what_is_not_wanted_any_more(harmed: World) -> None:
     one, two = harmed.machines
     harmed.machines = [two]

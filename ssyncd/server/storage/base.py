@@ -124,8 +124,8 @@ class ChangeStorage(Protocol):
         """
 
     def forget(self, before: int, most: int) -> int:
-        """Forget all versions that were replaced or removed before that time, and the log up to there, in a step of about `most`
-        rows. As `prune`."""
+        """Forget all versions that were replaced or removed before that time, in a step of about `most` rows; as `prune`. The log
+        goes on to tell of what came last: who misses a version of an object in it asks for the object."""
 
     # anyone's
 
@@ -137,8 +137,8 @@ class ChangeStorage(Protocol):
         positions so far: none of them tells of it."""
 
     def forget_history(self, bucket: int, before: Mapping[str, int]) -> int:
-        """Forget, by key, all versions before this one, but never the newest, and the log up to there; how many went. Their ccids
-        stay known."""
+        """Forget, by key, all versions before this one, but never the newest, as `forget`; how many went. Their ccids stay
+        known."""
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         """Names and numbers, sorted by name."""

@@ -168,9 +168,7 @@ class SqliteChanges:
         with self._database.transaction() as connection:
             rows = connection.execute(_NEXT, (self._forgotten, most)).fetchall()
             old = list(itertools.takewhile(lambda row: row[-1] < before, rows))
-            for position, bucket, key, version, _ in old:
-                if connection.execute(_FORGET, (bucket, key, version)).rowcount:
-                    connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (position, bucket))
+            connection.executemany(_FORGET, [row[1:4] for row in old])
             self._forgotten = old[-1][0] if old else self._forgotten
             return len(old)
 
@@ -206,8 +204,6 @@ class SqliteChanges:
             found = [row for one in before.items() for row in connection.execute(_OLDER, (bucket, *one)).fetchall()]
             connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", [row[1:] for row in found])
             connection.executemany("DELETE FROM changes WHERE position = ?", [row[:1] for row in found])
-            floor = max((row[0] for row in found), default=0)
-            connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (floor, bucket))
         return len(found)
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
