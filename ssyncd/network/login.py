@@ -68,7 +68,8 @@ class Account(Struct, frozen=True):
 
 class Extensions(Struct, frozen=True):
     """What a server offers beyond plain Simperium; sizes in bytes, `window` the changes that may be unanswered, `removed` a list
-    of the objects that are not there any more, `moments` an index as it was at any time, `forget` the end of a history."""
+    of the objects that are not there any more, `moments` an index as it was at any time, `forget` the end of a history,
+    `gaps` a log that is never too old."""
 
     chunks: bool = False
     object_limit: int = OBJECT_LIMIT
@@ -82,6 +83,7 @@ class Extensions(Struct, frozen=True):
     removed: bool = False
     moments: bool = False
     forget: bool = False
+    gaps: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -144,6 +146,7 @@ def _extensions(value: Mapping[str, Any]) -> Extensions:
         removed=value.get("removed") == 1,
         moments=value.get("moments") == 1,
         forget=value.get("forget") == 1,
+        gaps=value.get("gaps") == 1,
     )
 
 

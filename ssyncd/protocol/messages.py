@@ -113,7 +113,8 @@ def parse_frame(text: str) -> Frame:
 
 class Init(Struct, frozen=True):
     """Opens a channel on a bucket. `command` is run right after success, as if sent alone (section 2); see `lean`,
-    `Notice` and `content.packed`."""
+    `Notice` and `content.packed`. With `gaps` the log is never too old for this client: where it misses versions of an object, it
+    asks for the newest."""
 
     bucket: str
     token: str
@@ -125,6 +126,7 @@ class Init(Struct, frozen=True):
     command: str = ""
     lean: bool = False
     notices: bool = False
+    gaps: bool = False
     packed: bool = False
 
     def text(self, channel: int) -> str:
@@ -143,6 +145,8 @@ class Init(Struct, frozen=True):
             fields["lean"] = True
         if self.notices:
             fields["notices"] = True
+        if self.gaps:
+            fields["gaps"] = True
         if self.packed:
             fields["packed"] = True
         return f"{channel}:init:{encoded_json(fields)}"
@@ -161,6 +165,7 @@ class Init(Struct, frozen=True):
             command=loose_text(fields.get("cmd")),
             lean=fields.get("lean") is True,
             notices=fields.get("notices") is True,
+            gaps=fields.get("gaps") is True,
             packed=fields.get("packed") is True,
         )
 

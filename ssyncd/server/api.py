@@ -59,6 +59,6 @@ async def about(request: web.Request) -> web.Response:
         "request": settings.request_limit,
         "window": settings.window,
     }
-    each = dict.fromkeys(("chunks", "devices", "forget", "lean", "moments", "notices", "removed"), 1)
+    each = dict.fromkeys(("chunks", "devices", "forget", "gaps", "lean", "moments", "notices", "removed"), 1)
     offers = {**each, "packed": FORM}
     return as_json({"app": app.id, "server": f"ssyncd/{__version__}", **offers, "limits": limits})

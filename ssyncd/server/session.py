@@ -179,7 +179,7 @@ class Session:
             return
         bucket = await self._services.bucket(token, init.bucket)
         if self._services.settings.plain:
-            init = replace(init, lean=False, notices=False, packed=False)
+            init = replace(init, lean=False, notices=False, packed=False, gaps=False)
         self._wire.packs |= init.packed
         channel = self._channels[number] = Channel(number, init, token, bucket, self._wake.set)
         channel.join(self._services.hub)
@@ -266,7 +266,8 @@ class Session:
 
     def _since(self, channel: Channel, cv: str) -> None:
         position = 0 if cv in ("", "0") else self._services.writer.positions.parse(channel.bucket, cv)
-        floor = self._services.storage.floor(channel.bucket)
+        storage = self._services.storage
+        floor = storage.origin(channel.bucket) if channel.init.gaps else storage.floor(channel.bucket)
         if position is None or not floor <= position <= max(channel.feed.head, _told(channel)):
             answer = UnknownCv().text(channel.number) if not channel.init.old_api else f"{channel.number}:c:?"
             self._answer(answer.encode())

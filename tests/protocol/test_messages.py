@@ -64,7 +64,7 @@ def test_a_message_is_cut_at_its_first_colons_only(text, frame):
 
 FROM_CLIENT = [
     Init("bucket", "token", "app", "client", version="1", command="i::::50"),
-    Init("bucket", "token", "app", "client", lean=True, notices=True, packed=True),
+    Init("bucket", "token", "app", "client", lean=True, notices=True, packed=True, gaps=True),
     IndexRequest(True, "mark", 10),
     IndexRequest(),
     VersionRequest("a.key", 3),

@@ -83,7 +83,7 @@ class ChangesContract:
         assert storage.buckets("user", "ssyncd") == [("other", other)]
         again = storage.bucket("user", "ssyncd", "notes")
         assert again not in (writing.bucket, other)
-        assert (storage.floor(again), storage.floor(other)) == (2, 0)
+        assert (storage.floor(again), storage.floor(other)) == (storage.origin(again), storage.origin(other)) == (2, 0)
         assert storage.head(again) == 0
         assert storage.page(again, "", 10, 10, 1000) == storage.since(again, 0, 10, 1000) == []
         Writing(storage, again).put("a")
@@ -265,7 +265,8 @@ class ChangesContract:
         assert storage.heads({writing.bucket: ["gone"]})[writing.bucket, "gone"].version == 2
         assert [one.key for one in storage.removed(writing.bucket, "", 9, 9999)] == ["lately"]
         # Who was away longer is told by the log all the same what is not there any more.
-        assert storage.floor(writing.bucket) == 0
+        assert storage.floor(writing.bucket) == then
+        assert storage.origin(writing.bucket) == 0
         assert (then, False) in [(row.position, row.live) for row in storage.since(writing.bucket, 0, 99, 9999)]
         assert storage.forget(NOW - 50, 9) == 0
         while storage.forget(NOW, 9):
@@ -294,7 +295,8 @@ class ChangesContract:
         assert storage.heads({writing.bucket: ["gone"]})[writing.bucket, "gone"].version == 2
         assert storage.version(elsewhere.bucket, "edited", 1)
         # The log tells what came last; who sends something forgotten again is not taken for somebody new.
-        assert storage.floor(writing.bucket) == 0
+        assert storage.floor(writing.bucket) == then - 3
+        assert storage.floor(elsewhere.bucket) == storage.origin(writing.bucket) == 0
         assert storage.since(writing.bucket, 0, 99, 9999)[-1].position == then
         assert storage.known_ccids({writing.bucket: [old, "never"]}) == {(writing.bucket, old)}
         assert storage.forget_history(writing.bucket, before) == 0

@@ -48,6 +48,7 @@ def test_what_the_server_offers_can_be_asked_without_a_token(tmp_path: Path) -> 
                 "chunks": 1,
                 "devices": 1,
                 "forget": 1,
+                "gaps": 1,
                 "lean": 1,
                 "moments": 1,
                 "notices": 1,

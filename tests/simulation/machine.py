@@ -103,7 +103,8 @@ class Machine:
             Clock(self.time.monotonic, self.time.wall, self.time.stamp),
             f"boot {self._boots}",
         )
-        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}", lean=self._lean > 0, notices=self.hears_notices)
+        offered = {"lean": self._lean > 0, "notices": self.hears_notices, "gaps": True}
+        init = Init("folder", SECRET, "ssyncd", f"client-{self.name}", **offered)
         self.engine = Engine(settings, edge, self.record, init, 100)
         self.engine.notices.least = 0
         self.engine.channel.knows_much = lambda: self._lean > 1

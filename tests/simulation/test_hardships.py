@@ -279,19 +279,31 @@ def test_what_only_a_machine_has_that_is_away_is_named_and_sent_again_when_it_is
     assert not pleas(harmed)
 
 
-def test_who_was_away_for_longer_than_the_server_remembers_brings_nothing_back(world: World) -> None:
+@pytest.mark.parametrize("forgets", [True, False], ids=["what is old", "all but some versions"])
+def test_who_was_away_for_longer_than_the_server_remembers_brings_nothing_back(world: World, forgets: bool) -> None:
     one, two = world.machines
+    for path in ("bad", "d/old"):  # the first version is one of those that stay
+        one.user.write(path, b"second")
+    world.settle()
+    world.time.now += 60
     world.machines = [one]
     two.stop()
+    for number in range(1 if forgets else 100):
+        one.user.write("bad", b"edit %d" % number)
+        one.user.write("d/old", b"edit %d" % number)
+        world.settle()
+        world.time.now += 1
     one.user.delete("bad")
-    one.user.write("d/old", b"edited")
     world.settle()
     world.time.now += 400 * DAY
-    world.server.storage.forget(int(world.time.wall() / 1e9) - 1, 1000)
+    storage, now = world.server.storage, int(world.time.wall() / 1e9)
+    while (storage.forget if forgets else storage.prune)(now - 1, 1000):
+        pass
+    assert storage.floor(world.server.bucket)
     two.start()
     world.machines = [one, two]
     go_on(world, 60)
-    assert trees(world)[0] == trees(world)[1] == {"d": None, "d/old": b"edited"}
+    assert trees(world)[0] == trees(world)[1] == {"d": None, "d/old": b"edit %d" % number}
 
 
 def test_nobody_is_asked_for_what_is_not_wanted_any_more(harmed: World) -> None:

@@ -124,8 +124,8 @@ class ChangeStorage(Protocol):
         """
 
     def forget(self, before: int, most: int) -> int:
-        """Forget all versions that were replaced or removed before that time, in a step of about `most` rows; as `prune`. The log
-        goes on to tell of what came last: who misses a version of an object in it asks for the object."""
+        """Forget all versions that were replaced or removed before that time, and the log up to there, in a step of about `most`
+        rows. As `prune`."""
 
     # anyone's
 
@@ -137,8 +137,8 @@ class ChangeStorage(Protocol):
         positions so far: none of them tells of it."""
 
     def forget_history(self, bucket: int, before: Mapping[str, int]) -> int:
-        """Forget, by key, all versions before this one, but never the newest, as `forget`; how many went. Their ccids stay
-        known."""
+        """Forget, by key, all versions before this one, but never the newest, and the log up to there; how many went. Their ccids
+        stay known."""
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
         """Names and numbers, sorted by name."""
@@ -156,7 +156,10 @@ class ChangeStorage(Protocol):
         """The newest position that was written up to that time, in seconds since the epoch, of whatever bucket; 0: none was."""
 
     def floor(self, bucket: int) -> int:
-        """The log of this bucket is complete after this position."""
+        """The log of this bucket is complete after this position. Before it, too, it tells what came last of each object."""
+
+    def origin(self, bucket: int) -> int:
+        """Nothing up to this position was of this bucket, but perhaps of one of its name that was removed."""
 
     def heads(self, keys: Wanted) -> dict[tuple[int, str], Head]:
         """By bucket and key, the newest version of each of these keys that exists or existed."""

@@ -107,13 +107,13 @@ class MemoryChanges:
     def _forget(self, row: Row) -> None:
         newest = self._rows[self._objects[row.bucket][row.key][-1]].version
         if not self._retention_of(row.bucket).keeps(row.version, newest):
-            self._drop(row)
-            self._floors[row.bucket] = max(self._floors.get(row.bucket, 0), row.position)
+            self._drop(row, row.position)
 
-    def _drop(self, row: Row) -> None:
+    def _drop(self, row: Row, floor: int) -> None:
         self._objects[row.bucket][row.key].remove(row.position)
         del self._rows[row.position]
         self._ccids.discard((row.bucket, row.ccid))
+        self._floors[row.bucket] = max(self._floors.get(row.bucket, 0), floor)
 
     def forget(self, before: int, most: int) -> int:
         with self._lock:
@@ -123,7 +123,7 @@ class MemoryChanges:
                 self._forgotten = row.position
                 for position in self._objects[row.bucket][row.key][:]:
                     if self._rows[position].version < row.version:
-                        self._drop(self._rows[position])
+                        self._drop(self._rows[position], row.position)
             return len(old)
 
     # Anyone's
@@ -145,7 +145,7 @@ class MemoryChanges:
             older = [self._rows[p] for key in before for p in self._objects.get(bucket, {}).get(key, [])[:-1]]
             rows = [row for row in older if row.version < before[row.key]]
             for row in rows:
-                self._drop(row)
+                self._drop(row, row.position)
                 self._settled[row.bucket, row.ccid] = row.at
             return len(rows)
 
@@ -170,6 +170,10 @@ class MemoryChanges:
 
     def floor(self, bucket: int) -> int:
         return self._floors.get(bucket, 0)
+
+    def origin(self, bucket: int) -> int:
+        with self._lock:
+            return next((self._former.get(name, 0) for name, number in self._buckets.items() if number == bucket), 0)
 
     def version(self, bucket: int, key: str, version: int) -> bytes | None:
         with self._lock:

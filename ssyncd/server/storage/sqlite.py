@@ -168,7 +168,9 @@ class SqliteChanges:
         with self._database.transaction() as connection:
             rows = connection.execute(_NEXT, (self._forgotten, most)).fetchall()
             old = list(itertools.takewhile(lambda row: row[-1] < before, rows))
-            connection.executemany(_FORGET, [row[1:4] for row in old])
+            for position, bucket, key, version, _ in old:
+                if connection.execute(_FORGET, (bucket, key, version)).rowcount:
+                    connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (position, bucket))
             self._forgotten = old[-1][0] if old else self._forgotten
             return len(old)
 
@@ -204,6 +206,8 @@ class SqliteChanges:
             found = [row for one in before.items() for row in connection.execute(_OLDER, (bucket, *one)).fetchall()]
             connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", [row[1:] for row in found])
             connection.executemany("DELETE FROM changes WHERE position = ?", [row[:1] for row in found])
+            floor = max((row[0] for row in found), default=0)
+            connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (floor, bucket))
         return len(found)
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
@@ -238,6 +242,13 @@ class SqliteChanges:
     def floor(self, bucket: int) -> int:
         with self._database.work() as connection:
             found = connection.execute("SELECT floor FROM buckets WHERE id = ?", (bucket,)).fetchone()
+        return found[0] if found else 0
+
+    def origin(self, bucket: int) -> int:
+        with self._database.work() as connection:
+            found = connection.execute(
+                "SELECT former.floor FROM buckets JOIN former USING (user, app, name) WHERE id = ?", (bucket,)
+            ).fetchone()
         return found[0] if found else 0
 
     def version(self, bucket: int, key: str, version: int) -> bytes | None:
