@@ -324,13 +324,7 @@ class Folder:
         record.set_meta("client", client)
         bucket = bucket_name(self.settings.name)
         init = Init(bucket, self.account.token, self.account.app, client, version=__version__)
-        return replace(
-            init,
-            lean=extensions.lean,
-            notices=extensions.notices,
-            packed=extensions.packed,
-            gaps=extensions.gaps,
-        )
+        return replace(init, **{name: getattr(extensions, name) for name in ("lean", "notices", "packed", "gaps")})
 
     def _deliver(self, happening: Any) -> None:
         if isinstance(happening, Received):
