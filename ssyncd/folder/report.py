@@ -2,7 +2,7 @@
 
 from collections import deque
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -27,7 +27,7 @@ class Report:
         self._engine = engine
         self._server = server
         self._asked = float("-inf")
-        self._counted = _Counted()
+        self._counted: dict[str, Any] = {}
         self._rates = _Rates()
         self.stalls = False
         """Whether it was just counted, and of the contents that are to go nothing has gone since the count before."""
@@ -40,10 +40,9 @@ class Report:
         self.stalls = False
         if now - self._asked > RECOUNT:
             self._asked = now
-            rates = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
-            self._counted = _Counted(to_apply(engine), *left(engine), *rates)
+            up, down = self._rates.measure(now, *engine.edge.transfers.progress()[:2])
+            self._counted = {"to_apply": to_apply(engine), **left(engine), "up": up, "down": down}
             self.stalls = self._moves() and self._rates.stand_still
-        counted = self._counted if pending else _Counted()
         made = FolderStatus(
             name=engine.settings.name,
             path=str(engine.settings.path),
@@ -53,17 +52,12 @@ class Report:
             entries=len(engine.record.local),
             size=engine.record.local.size,
             to_send=to_send(engine),
-            to_apply=counted.to_apply,
-            bytes_to_send=counted.bytes_to_send,
-            bytes_to_apply=counted.bytes_to_apply,
-            bytes_to_read=counted.bytes_to_read,
-            up=counted.up,
-            down=counted.down,
             conflicts=engine.record.local.conflicts,
             holds=engine.holds.tell(),
             troubles=troubles(engine),
             last_error=engine.line.trouble,
             last_change=self._last.last_change,
+            **(self._counted if pending else {}),
         )
         if made != self._last:
             self._last = replace(made, last_change=engine.edge.clock.wall() / 1e9)
@@ -77,15 +71,6 @@ class Report:
 
     def _moves(self) -> bool:
         return bool(self._engine.sender.uploading or self._engine.supply.fetching)
-
-
-class _Counted(NamedTuple):
-    to_apply: int = 0
-    bytes_to_send: int = 0
-    bytes_to_apply: int = 0
-    bytes_to_read: int = 0
-    up: float = 0.0
-    down: float = 0.0
 
 
 class _Rates:
@@ -114,17 +99,17 @@ def to_send(engine: Engine) -> int:
     return len(engine.sender.pending) + engine.channel.in_flight + engine.local.unread
 
 
-def left(engine: Engine) -> tuple[int, int, int]:
+def left(engine: Engine) -> dict[str, int]:
     """Bytes of contents that are still to be sent, received, and read, which comes before sending."""
     transfers = engine.edge.transfers
     reading = {key: stat.size for key, stat in engine.local.reading.items()}
     going = {key: _size(engine.record.local, key) for key in engine.sender.uploading}
     coming = {key: content.size for key, content in engine.supply.fetching.items()}
-    return (
-        transfers.left(UploadJob, going | reading),
-        transfers.left(FetchJob, coming),
-        transfers.left(ReadJob, reading),
-    )
+    return {
+        "bytes_to_send": transfers.left(UploadJob, going | reading),
+        "bytes_to_apply": transfers.left(FetchJob, coming),
+        "bytes_to_read": transfers.left(ReadJob, reading),
+    }
 
 
 def to_apply(engine: Engine) -> int:

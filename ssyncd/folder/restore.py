@@ -47,8 +47,13 @@ def _restore_version(asked: Asked, path: str, version: str) -> dict[str, Any]:
         raise UsageError(f"{path}: is a directory; without `--version` what was deleted in it comes back")
     asked.caught_up()
     replaces: Stat | None = asked.on_control(lambda engine: _sent(engine, path))
-    _make_way(asked.disk, path)
-    _replace(asked, path, found, replaces)
+    now: int = asked.on_control(lambda engine: engine.edge.clock.wall()) // 1000
+    for arrival in _arrival(asked, _Wanted(path, key, int(version), replaces), found):
+        try:
+            asked.disk.flush()
+            asked.disk.put(arrival.staged, path, replaces, now, arrival.exec)
+        finally:
+            arrival.staged.discard()
     asked.on_control(lambda engine: engine.agenda.look(path))
     return {"restored": path, "version": int(version)}
 
@@ -60,21 +65,6 @@ def _sent(engine: Engine, path: str) -> Stat | None:
     if key and any(record.unsettled((key,))):
         raise UsageError(f"{path} {UNSENT}")
     return record.stats.get(key) if key else None
-
-
-def _replace(asked: Asked, path: str, found: Version, there: Stat | None) -> None:
-    disk = asked.disk
-    if found.entry.kind is Kind.LINK:
-        disk.make_link(path, found.entry.target, there)
-        return
-    now: int = asked.on_control(lambda engine: engine.edge.clock.wall()) // 1000
-    staged = _staged(asked, found)
-    try:
-        disk.flush()
-        disk.put(staged, path, there, now, found.entry.exec)
-    except BaseException:
-        staged.discard()
-        raise
 
 
 def _deleted(asked: Asked, path: str) -> list["_Wanted"]:

@@ -83,6 +83,7 @@ _FROM = "SELECT position, at FROM changes WHERE position >= ? ORDER BY position 
 _OLDER = """
     SELECT position, bucket, ccid, at FROM changes WHERE bucket = ?1 AND key = ?2
         AND version < min(?3, (SELECT max(version) FROM changes WHERE bucket = ?1 AND key = ?2))"""
+_RAISE_FLOOR = "UPDATE buckets SET floor = max(floor, ?) WHERE id = ?"
 _FORGET = "DELETE FROM changes WHERE bucket = ? AND key = ? AND version < ?"
 _OPTIONS = f"""
     SELECT c.data FROM buckets b JOIN buckets o ON o.user = '{NOBODY}' AND o.app = b.app AND o.name = '{OPTIONS}'
@@ -160,7 +161,7 @@ class SqliteChanges:
         retentions = {bucket: self._retention_of(connection, bucket) for bucket in {row[1] for row in old}}
         dead = [row for row in old if not retentions[row[1]].keeps(row[3], row[4])]
         connection.executemany("DELETE FROM changes WHERE position = ?", [(row[0],) for row in dead])
-        connection.executemany("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", [row[:2] for row in dead])
+        connection.executemany(_RAISE_FLOOR, [row[:2] for row in dead])
         self._pruned = old[-1][0]
         return len(old)
 
@@ -170,7 +171,7 @@ class SqliteChanges:
             old = list(itertools.takewhile(lambda row: row[-1] < before, rows))
             for position, bucket, key, version, _ in old:
                 if connection.execute(_FORGET, (bucket, key, version)).rowcount:
-                    connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (position, bucket))
+                    connection.execute(_RAISE_FLOOR, (position, bucket))
             self._forgotten = old[-1][0] if old else self._forgotten
             return len(old)
 
@@ -207,7 +208,7 @@ class SqliteChanges:
             connection.executemany("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", [row[1:] for row in found])
             connection.executemany("DELETE FROM changes WHERE position = ?", [row[:1] for row in found])
             floor = max((row[0] for row in found), default=0)
-            connection.execute("UPDATE buckets SET floor = max(floor, ?) WHERE id = ?", (floor, bucket))
+            connection.execute(_RAISE_FLOOR, (floor, bucket))
         return len(found)
 
     def buckets(self, user: str, app: str) -> list[tuple[str, int]]:
