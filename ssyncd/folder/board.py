@@ -1,5 +1,6 @@
 """What a folder tells of itself: its control thread writes the latest status down, any thread reads it or waits for another."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from ssyncd.status import FolderStatus, Phase, Trouble
 
 SLOW = 10.0
 """Seconds without a pause after which the disk may be one that does not answer: a network's, or a broken one."""
+PACE = 0.1
+"""Seconds between two times that whoever waits is woken for mere counts: each time takes the interpreter from the teller."""
 
 
 class Board:
@@ -17,9 +20,11 @@ class Board:
 
     def __init__(self, first: FolderStatus) -> None:
         self.told = first
-        # Guards what is told; notified whenever that changes, or the teller gets on.
+        # Guards what is told; notified whenever that changes, at once or, of counts, soon; or the teller gets on.
         self._changed = threading.Condition()
         self._changes = 0
+        self._notified = -math.inf
+        self._kept_back = False
         self._ended = False
         self._busy_since: float | None = None
 
@@ -33,10 +38,19 @@ class Board:
 
     def tell(self, status: FolderStatus, ended: bool = False) -> None:
         with self._changed:
-            if status != self.told or ended:
-                self.told = status
-                self._ended = ended
+            news = ended or _but_counts(status) != _but_counts(self.told)
+            self._kept_back |= status != self.told
+            self.told, self._ended = status, ended
+            if news or (self._kept_back and self._until_due() <= 0.0):
                 self._notify()
+
+    def pause(self, seconds: float | None) -> float | None:
+        """How long the teller may wait for work, if not for `seconds`: then it has to tell again, for counts that nobody was
+        woken for."""
+        if not self._kept_back:
+            return seconds
+        due = max(0.0, self._until_due())
+        return due if seconds is None else min(seconds, due)
 
     def read(self) -> FolderStatus:
         """The same; or, if the teller has not got through with something for long, that."""
@@ -67,6 +81,14 @@ class Board:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def _until_due(self) -> float:
+        return self._notified + PACE - time.monotonic()
+
     def _notify(self) -> None:
         self._changes += 1
+        self._notified, self._kept_back = time.monotonic(), False
         self._changed.notify_all()
+
+
+def _but_counts(status: FolderStatus) -> tuple[object, ...]:
+    return status.phase, status.online, status.conflicts, status.holds, status.troubles, status.last_error

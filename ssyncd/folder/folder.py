@@ -354,7 +354,7 @@ class Folder:
                 lineage.go_on()
                 wait = lookout.go_on(wait)
                 self._board.tell(report.make())
-                wait = report.wait(wait)
+                wait = self._board.pause(report.wait(wait))
                 if report.stalls:
                     engine.edge.connection.doubt()
             finally:
