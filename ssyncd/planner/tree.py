@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple, Protocol
 
@@ -70,12 +71,20 @@ class Entry(NamedTuple):
 
 
 def birth_key(parent: str, name: str, kind: Kind) -> str:
-    """The key of an entry created at this place: BLAKE3(kind, parent key, name) cut to 128 bits, 32 hex digits.
+    """The key of an entry created at this place, 32 hex digits: BLAKE3(kind, parent key, name), but that of a directory begins
+    with 0, and that of anything else with f and 7 digits of BLAKE3(parent key).
 
     The kind is part of it because an object never changes its kind: a file and a directory made at one place at the same
-    time on two machines have to be two objects.
+    time on two machines have to be two objects. An index comes in the order of keys: so it names directories first, and then
+    what is in one of them together, and few of them have to be opened at a time.
     """
-    return blake3(f"{kind}\0{parent}\0{name}".encode()).digest(16).hex()
+    born = blake3(f"{kind}\0{parent}\0{name}".encode()).digest(16).hex()
+    return f"0{born[1:]}" if kind is Kind.DIR else _inside(parent) + born[8:]
+
+
+@lru_cache(1000)
+def _inside(parent: str) -> str:
+    return f"f{blake3(parent.encode()).digest(4).hex()[1:]}"
 
 
 class AtRest(Protocol):

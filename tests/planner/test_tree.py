@@ -1,3 +1,5 @@
+from itertools import groupby
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,7 +116,15 @@ def test_the_birth_key_depends_on_kind_parent_and_name():
     assert len(keys) == 4
     assert all(len(key) == 32 and set(key) <= set("0123456789abcdef") for key in keys)
     # Written down once: another answer would make two machines' new files two objects.
-    assert birth_key("", "a", Kind.FILE) == "480121f91d27556f128ff7a87c66519b"
+    assert birth_key("", "a", Kind.FILE) == "ff1349b91d27556f128ff7a87c66519b"
+
+
+def test_keys_go_by_directory():
+    """What an index brings one after the other is in one directory, and directories come first."""
+    births = [(parent, str(name), Kind.FILE) for name in range(20) for parent in ("", "a", "b")]
+    keys = sorted((birth_key(*birth), birth[0]) for birth in births)
+    assert len(list(groupby(keys, lambda one: one[1]))) == 3
+    assert birth_key("a", "d", Kind.DIR) < keys[0][0]
 
 
 @given(
