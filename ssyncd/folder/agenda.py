@@ -40,10 +40,13 @@ class Agenda:
         self.keys.pop("", None)
 
     def take(self, most: int) -> list[str]:
-        """The keys touched first; they are off the agenda."""
+        """The keys touched first; they are off the agenda, also for later: who still has to wait is put off anew."""
         taken = list(islice(self.keys, most))
         for key in taken:
             del self.keys[key]
+        if self.waiting:
+            for key in taken:
+                self.waiting.pop((key, False), None)
         return taken
 
     def look(self, path: str) -> None:

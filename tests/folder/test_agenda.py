@@ -63,6 +63,17 @@ def test_of_several_times_for_one_thing_the_first_counts() -> None:
     assert agenda.empty
 
 
+def test_what_is_planned_before_its_time_is_not_planned_again() -> None:
+    agenda = Agenda()
+    agenda.failed("key", "why", 0.0, least=5.0)
+    agenda.at(5.0, "key", is_path=True)
+    agenda.touch("key")
+    assert agenda.take(9) == ["key"]
+    assert list(agenda.waiting) == [("key", True)]
+    agenda.due(100.0)
+    assert (agenda.take(9), list(agenda.paths)) == ([], ["key"])
+
+
 def test_paths_follow_a_directory_that_was_moved() -> None:
     agenda = Agenda()
     agenda.look("d/x")
