@@ -26,12 +26,14 @@ _FORCE = 8.0  # seconds until a built-in server whose starter is gone ends witho
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Data directory; without it, the user's own.")
 DATABASE = click.option("--database", metavar="URL", help="Database instead of the SQLite file in the data directory.")
 
+CHUNKS = click.option("--chunks", metavar="URL", help="Chunk store instead of the data directory.")
+
 
 @click.command()
 @click.option("--listen", default="127.0.0.1:8730", show_default=True, metavar="HOST:PORT", help="Where to listen.")
 @DATA
 @DATABASE
-@click.option("--chunks", metavar="URL", help="Chunk store instead of the data directory.")
+@CHUNKS
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM), for https and wss.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @click.option("--open", "open_accounts", is_flag=True, help="Let anybody make an account over HTTP.")
@@ -133,6 +135,36 @@ def list_users(invocation: Invocation, as_json: bool, data: Path | None, databas
         return
     for name in names:
         output.say(name)
+
+
+@user.command("usage")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@DATA
+@DATABASE
+@CHUNKS
+@_APP
+@click.pass_obj
+def usage(
+    invocation: Invocation, as_json: bool, data: Path | None, database: str | None, chunks: str | None, app: str
+) -> None:
+    """Tell how many bytes each account stores, history included. All of it is looked at, which may take a while."""
+    from ssyncd.server.blobs.directory import usage as chunks_of
+    from ssyncd.server.blobs.opening import directory as chunks_in
+    from ssyncd.server.storage.opening import open_database
+    from ssyncd.server.storage.sqlite import SqliteChanges
+
+    root = chunks_in(directory(invocation, data), chunks)
+    with _accounts(invocation, data, database, app) as accounts:
+        changes = SqliteChanges(open_database(directory(invocation, data), database))
+        try:
+            sizes = {one.name: changes.usage(one.id) + chunks_of(root, one.id) for one in accounts.users()}
+        finally:
+            changes.close()
+    rows = [{"name": name, "size": size} for name, size in sizes.items()]
+    if as_json:
+        output.say_json({"users": rows})
+    else:
+        output.say_answer({"name": app, "users": rows})
 
 
 @user.command("remove")

@@ -14,7 +14,7 @@ REFUSALS = {
     400: "the server does not accept it",
     401: "the server does not allow it",
     413: "it is larger than the server accepts",
-    507: "the server's disk is full",
+    507: "the server has no room for it: its disk is full, or the account has stored all it may",
 }
 LASTING = (400, 401, 413)
 LONG_REFUSAL = 300.0

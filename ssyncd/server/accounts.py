@@ -88,8 +88,11 @@ class Accounts:
     def by_id(self, user_id: str) -> User | None:
         return self._storage.user_of_id(self._app, user_id)
 
+    def users(self) -> list[User]:
+        return self._storage.users(self._app)
+
     def names(self) -> list[str]:
-        return [user.name for user in self._storage.users(self._app)]
+        return [user.name for user in self.users()]
 
     def verify(self, name: str, password: str) -> User:
         """The user of this name and password. SignInError, after the same work for an unknown name as for a wrong password."""

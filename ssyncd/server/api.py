@@ -9,7 +9,6 @@ from ssyncd.server import accounts_api, admin_api, all_api, changes_api, chunks_
 from ssyncd.server.accounts_api import RATES, SignInRates
 from ssyncd.server.answers import SERVICES, as_json, error, errors_as_json, services
 from ssyncd.server.chunks_api import CHECKS, CHECKS_PER_MINUTE
-from ssyncd.server.quota import QUOTA, Quota
 from ssyncd.server.rates import Rate
 from ssyncd.server.services import Services
 from ssyncd.server.sessions import SESSIONS, Sessions
@@ -21,7 +20,6 @@ def make_app(core: Services) -> web.Application:
     app[SERVICES] = core
     app[SESSIONS] = Sessions()
     app[RATES] = SignInRates(settings.sign_ins_per_minute)
-    app[QUOTA] = Quota(settings.storage_quota)
     app[CHECKS] = Rate(CHECKS_PER_MINUTE)
     app.router.add_get("/healthz", health)
     app.router.add_get(r"/sock/1/{app}/websocket", app[SESSIONS].serve)

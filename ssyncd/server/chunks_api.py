@@ -17,7 +17,6 @@ from ssyncd.server.answers import LaterError, app_of, as_json, bucket_name, serv
 from ssyncd.server.blobs.base import Blobs, Scope, Stored, Upload
 from ssyncd.server.blobs.sealed import ID_LENGTH, ChunkTooLargeError, verify
 from ssyncd.server.outlet import Outlet, Part, outlet
-from ssyncd.server.quota import QUOTA
 from ssyncd.server.rates import Rate
 from ssyncd.server.records import HEAD, Records
 from ssyncd.server.services import Services
@@ -235,7 +234,6 @@ class _Intake:
 
     def __init__(self, request: web.Request, scope: Scope) -> None:
         self._core: Services = services(request)
-        self._quota = request.app[QUOTA]
         self._scope = scope
         self._upload = self._core.blobs.upload(scope)
         self._batch: list[tuple[bytes, Stored]] = []
@@ -253,7 +251,7 @@ class _Intake:
 
     async def _flush(self) -> None:
         await self._stored()
-        await self._quota.check(self._core, self._scope.user, self._total)
+        await self._core.check_quota(self._scope.user, self._total)
         batch, self._batch, self._size = self._batch, [], 0
         limit = self._core.settings.chunk_limit
         self._storing = asyncio.ensure_future(self._store(batch, limit))
@@ -272,7 +270,7 @@ class _Intake:
         await self._flush()
         await self._stored()
         await self._core.carry(self._upload.commit)
-        self._quota.add(self._scope.user, self._total)
+        self._core.quota.add(self._scope.user, self._total)
         self._core.arrivals.tell(self._scope)
 
     async def abort(self) -> None:

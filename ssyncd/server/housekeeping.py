@@ -10,7 +10,6 @@ from aiohttp import web
 
 from ssyncd.errors import DiskError, StateError
 from ssyncd.server.collector import collect
-from ssyncd.server.quota import QUOTA
 from ssyncd.server.services import Services
 from ssyncd.server.sessions import SESSIONS
 from ssyncd.server.settings import DAY
@@ -62,7 +61,7 @@ class Housekeeping:
             _touch(self._stamp)
             before = now - self._core.settings.chunk_grace
             await self._core.carry(collect, self._core.storage, self._core.blobs, before)
-            self._app[QUOTA].reset()
+            await self._core.quota.measure_again()
 
     def _prune(self, now: int) -> Prune:
         settings = self._core.settings

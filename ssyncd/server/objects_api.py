@@ -37,7 +37,7 @@ _TEXT = {
     409: "duplicate change",
     412: "no change",
     413: "object too large",
-    507: "the server's disk is full",
+    507: "no room for it: the server's disk is full, or the account has stored all it may",
 }
 
 

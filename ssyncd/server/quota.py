@@ -1,33 +1,34 @@
-"""How many bytes of chunks an account may store."""
+"""How many bytes an account may store: its objects with their history, and chunks."""
 
-from aiohttp import web
+from collections.abc import Awaitable, Callable
 
-from ssyncd.errors import RefusedError
-from ssyncd.server.services import Services
-
-QUOTA: web.AppKey["Quota"] = web.AppKey("quota")
+SMALL = 1024
+"""Bytes of a change that is taken all the same, so that a full account can still rename and move; removals always are."""
 
 
 class Quota:
-    """Counts from what was there when an account is first asked for; what the collector removes counts again after a `reset`.
-    `most` 0: there is no bound."""
+    """What an account stores is measured when it is first asked for, and what comes is added: roughly, until all is measured
+    again. `most` 0: there is no bound, and nothing is measured."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, measure: Callable[[str], Awaitable[int]]) -> None:
+        self.most = most
+        self._measure = measure
         self._used: dict[str, int] = {}
 
-    async def check(self, core: Services, user: str, more: int) -> None:
-        """RefusedError 507 if so many more bytes would be too much."""
-        if not self._most:
-            return
-        if user not in self._used:
-            self._used[user] = await core.carry(core.blobs.usage, user)
-        if self._used[user] + more > self._most:
-            raise RefusedError(f"the account may store {self._most} bytes of chunks, and these would be more", 507)
+    async def ask_for(self, user: str) -> None:
+        """Has to come before all else."""
+        if self.most and user not in self._used:
+            self._used[user] = await self._measure(user)
+
+    def exceeded(self, user: str, more: int) -> bool:
+        """Whether so many more bytes would be too much."""
+        return self.most > 0 and self._used[user] + more > self.most
 
     def add(self, user: str, size: int) -> None:
-        if user in self._used:
+        if self.most:
             self._used[user] += size
 
-    def reset(self) -> None:
-        self._used.clear()
+    async def measure_again(self) -> None:
+        """What was removed meanwhile counts no more."""
+        for user in list(self._used):
+            self._used[user] = await self._measure(user)

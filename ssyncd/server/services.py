@@ -9,14 +9,16 @@ from typing import ParamSpec, TypeVar
 
 from ssyncd.errors import RefusedError
 from ssyncd.protocol.changes import ClientChange
+from ssyncd.protocol.encoding import dumps_stored
 from ssyncd.server.accounts import Accounts
 from ssyncd.server.applications import Applications
 from ssyncd.server.arrivals import Arrivals
 from ssyncd.server.blobs.base import Blobs
 from ssyncd.server.hub import Hub
+from ssyncd.server.quota import SMALL, Quota
 from ssyncd.server.settings import ServerSettings
 from ssyncd.server.storage.base import NOBODY, OPTIONS, AccountStorage, ChangeStorage, Token
-from ssyncd.server.writer import Group, Outcome, Submission, Writer
+from ssyncd.server.writer import NO_SPACE, Group, Outcome, Submission, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,12 +42,14 @@ class Services:
         self.blobs = blobs
         self.hub = Hub(storage)
         self.arrivals = Arrivals()
+        self.quota = Quota(settings.storage_quota, self._stored)
         self.used: dict[bytes, int] = {}
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(READERS, "ssyncd-reader")
         self._passwords = ThreadPoolExecutor(PASSWORDS, "ssyncd-password")
         self._carriers = ThreadPoolExecutor(CARRIERS, "ssyncd-chunks")
         self._buckets: dict[tuple[str, str, str], int] = {}
+        self._owners: dict[int, str] = {}
         self._naming = asyncio.Lock()
         # Chunks are hashed and written by one thread at a time: two would mostly wait for each other at the interpreter's lock,
         # and the event loop with them. Waiting for the disk afterwards is done at the same time.
@@ -60,6 +64,8 @@ class Services:
     def _publish(self, group: Group) -> None:
         self.hub.publish(group.entries)
         for submission, outcome in group.outcomes:
+            if isinstance(outcome, int):
+                self.quota.add(self._owners[submission.bucket], -submission.size)
             submission.done(outcome)
 
     async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -83,6 +89,8 @@ class Services:
         if number is None:
             async with self._naming:
                 number = self._buckets[wanted] = await self.read(self.storage.bucket, *wanted)
+                self._owners[number] = wanted[0]
+        await self.quota.ask_for(wanted[0])
         return number
 
     async def remove_bucket(self, token: Token, name: str) -> None:
@@ -106,8 +114,29 @@ class Services:
             if not answered.done():
                 answered.set_result(outcome)
 
-        self.writer.submit(Submission(bucket, client, change, done))
+        self.take(Submission(bucket, client, change, done))
         return await answered
+
+    def take(self, submission: Submission) -> None:
+        """To be written, if the account has room for it. It counts at once: much may come before the first of it is stored."""
+        if self.quota.most:
+            user, change = self._owners[submission.bucket], submission.change
+            size = submission.size = len(dumps_stored((change.diff, change.whole)))
+            if size > SMALL and self.quota.exceeded(user, size):
+                submission.done(NO_SPACE)
+                return
+            self.quota.add(user, size)
+        self.writer.submit(submission)
+
+    async def check_quota(self, user: str, more: int) -> None:
+        """RefusedError 507 if so many more bytes of chunks are more than the account may store."""
+        await self.quota.ask_for(user)
+        if self.quota.exceeded(user, more):
+            raise RefusedError(f"the account may store {self.quota.most} bytes, and these would be more", NO_SPACE)
+
+    async def _stored(self, user: str) -> int:
+        """Bytes, roughly."""
+        return await self.read(self.storage.usage, user) + await self.carry(self.blobs.usage, user)
 
     def check(self, secret: str) -> Token | None:
         """What an access token stands for."""

@@ -219,7 +219,7 @@ class Session:
         self._pending_bytes += size
         done = partial(self._changed, channel, change, size)
         submission = Submission(channel.bucket, channel.init.client, change, done, channel.is_echo(change))
-        self._services.writer.submit(submission)
+        self._services.take(submission)
 
     def _changed(self, channel: Channel, change: ClientChange, size: int, outcome: Outcome) -> None:
         self._pending_bytes -= size

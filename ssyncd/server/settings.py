@@ -11,7 +11,7 @@ class ServerSettings(Struct, frozen=True):
     """Sizes are bytes, times are seconds. `data` is the directory of the embedded database and chunk store.
 
     `database` and `chunks` are URLs of other stores; None means the embedded ones in `data`. `plain` leaves out every extension,
-    so that the server is a bare Simperium server. `storage_quota` bounds the stored chunks of one account; 0 is no bound.
+    so that the server is a bare Simperium server. `storage_quota` bounds what one account stores, in bytes; 0 is no bound.
     What was replaced or deleted `history_days` ago is forgotten; 0: nothing is.
     """
 

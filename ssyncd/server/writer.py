@@ -36,7 +36,8 @@ Outcome = Sequence[Entry] | int
 
 
 class Submission(Struct):
-    """A client's change on its way. `echo`: a removal that only repeats one the client was told of, to be answered 412.
+    """A client's change on its way. `echo`: a removal that only repeats one the client was told of, to be answered 412. `size`:
+    what it was counted for, in bytes.
 
     `done` is called by whoever gets the group's outcome, on the event loop.
     """
@@ -46,6 +47,7 @@ class Submission(Struct):
     change: ClientChange
     done: Callable[[Outcome], None]
     echo: bool = False
+    size: int = 0
 
 
 class Group(Struct, frozen=True):

@@ -65,6 +65,15 @@ def test_users_are_added_listed_and_removed_while_the_server_runs(site: Site) ->
     machine = site.bare_machine("alpha")
     signed = machine.run("login", server.url, "--user", "berta", "--password-stdin", input="other\n")
     assert signed.returncode == 0, signed.stderr
+    machine.write("small", b"s" * 1000)
+    machine.write("large", os.urandom(100_000))
+    assert machine.run("sync", machine.folder).returncode == 0
+    used = {
+        one["name"]: one["size"] for one in json.loads(server.run("user", "usage", "--json", *data).stdout)["users"]
+    }
+    assert used.keys() == set(listed)
+    assert 100_000 < used["berta"] < 150_000
+    assert server.run("user", "usage", *data).stdout.splitlines()[0].split() == ["NAME", "SIZE"]
     assert server.run("user", "remove", "berta", "--yes", *data).returncode == 0
     assert "berta" not in server.run("user", "list", *data).stdout.split()
     refused = machine.run("sync", machine.folder)

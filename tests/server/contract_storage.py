@@ -216,6 +216,17 @@ class ChangesContract:
         assert held == [1, 21, 30, 31, 32]
         assert len(storage.since(writing.bucket, 0, 99, 10**6)) == 32
 
+    def test_an_account_uses_what_is_kept_of_its_buckets(self, storage: ChangeStorage, writing: Writing) -> None:
+        assert (storage.usage("user"), storage.usage("nobody")) == (0, 0)
+        rows = [
+            writing.row("a"),
+            writing.row("a"),
+            writing.row("b")._replace(bucket=storage.bucket("other", "app", "notes")),
+        ]
+        storage.append(rows, [])
+        assert storage.usage("user") == sum(len(row.diff or b"") + len(row.data or b"") for row in rows[:2])
+        assert storage.usage("other") == len(rows[2].data or b"")
+
     def test_young_versions_keep_their_data(self, storage: ChangeStorage, writing: Writing) -> None:
         for _ in range(32):
             writing.put("a")

@@ -74,6 +74,7 @@ class Core:
         self.storage = storage
         self.hub = Hub(storage)
         self.writer = Writer(storage, self._publish, object_limit=OBJECT_LIMIT, now=now)
+        self.take = self.writer.submit
 
     def _publish(self, group: Group) -> None:
         self.hub.publish(group.entries)

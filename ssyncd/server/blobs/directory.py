@@ -97,15 +97,7 @@ class DirectoryBlobs:
             yield path, size
 
     def usage(self, user: str) -> int:
-        with mapped(self._root):
-            return sum(
-                entry.stat().st_size
-                for account in os.scandir(self._root)
-                if account.name.partition(".")[0] == user
-                for folder, _, names in os.walk(account.path)
-                if names
-                for entry in os.scandir(folder)
-            )
+        return usage(self._root, user)
 
     def scopes(self) -> list[Scope]:
         with mapped(self._root):
@@ -201,6 +193,19 @@ class DirectoryUpload:
         self._staged = {}
 
 
+def usage(root: Path, user: str) -> int:
+    """Bytes of all chunks of an account; also of a store that another process has open. UnreadableError."""
+    with mapped(root):
+        return sum(
+            _size(entry.path) or 0
+            for account in _scan(root)
+            if _account(account.name)[0] == user
+            for folder, _, names in os.walk(account.path)
+            if names
+            for entry in _scan(folder)
+        )
+
+
 @contextmanager
 def mapped(path: Path | str) -> Iterator[None]:
     """NoSpaceError and UnreadableError for what the disk says."""
@@ -219,6 +224,13 @@ def _path(folder: str, chunk: bytes) -> str:
 def _account(name: str) -> tuple[str, str]:
     user, _, app = name.partition(".")
     return user, app or APP
+
+
+def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _names(folder: Path) -> list[str]:

@@ -187,6 +187,9 @@ class ChangeStorage(Protocol):
         At most so many rows, and ends with the one that makes it more than `size` bytes.
         """
 
+    def usage(self, user: str) -> int:
+        """Bytes of all versions and diffs kept for an account."""
+
     def versions(self, bucket: int) -> Iterable[bytes]:
         """JSON of every kept version, in no order; for the collector."""
 

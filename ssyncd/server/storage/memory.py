@@ -229,6 +229,12 @@ class MemoryChanges:
                     break
         return found
 
+    def usage(self, user: str) -> int:
+        with self._lock:
+            buckets = {number for (owner, _, _), number in self._buckets.items() if owner == user}
+            kept = [row for row in self._rows.values() if row.bucket in buckets]
+        return sum(len(row.diff or b"") + len(row.data or b"") for row in kept)
+
     def versions(self, bucket: int) -> Iterable[bytes]:
         with self._lock:
             return [row.data for row in self._rows.values() if row.bucket == bucket and row.data is not None]

@@ -93,6 +93,10 @@ _NEW_BUCKET = """
     INSERT OR IGNORE INTO buckets (user, app, name, floor) VALUES (?, ?, ?,
         ifnull((SELECT floor FROM former WHERE user = ? AND app = ? AND name = ?), 0))
 """
+# SQLite tells the length of a value without reading it.
+_USAGE = """
+    SELECT total(length(c.diff)) + total(length(c.data))
+    FROM buckets b CROSS JOIN changes c INDEXED BY changes_by_bucket ON c.bucket = b.id WHERE b.user = ?"""
 _OF_BUCKET = "SELECT position FROM changes WHERE bucket = ? LIMIT ?"
 _RENEWED = "INSERT INTO runs VALUES (?, ?) ON CONFLICT DO UPDATE SET nonce = excluded.nonce"
 
@@ -279,6 +283,11 @@ class SqliteChanges:
         with self._database.work() as connection:
             rows = connection.execute(_SINCE, (bucket, position, most))
             return _up_to(size, map(Row._make, rows), lambda row: len(row.diff or row.data or b""))
+
+    def usage(self, user: str) -> int:
+        with self._database.work() as connection:
+            [(size,)] = connection.execute(_USAGE, (user,))
+        return int(size)
 
     def versions(self, bucket: int) -> Iterator[bytes]:
         position = 0
