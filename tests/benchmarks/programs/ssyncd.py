@@ -34,7 +34,9 @@ class _Machine:
     def environment(self) -> dict[str, str]:
         kinds = {"CONFIG_HOME": "config", "DATA_HOME": "data", "STATE_HOME": "state", "CACHE_HOME": "cache"}
         variables = {f"XDG_{kind}": str(self._home / name) for kind, name in kinds.items()}
-        return {**os.environ, **variables, "XDG_RUNTIME_DIR": str(self._runtime)}
+        # Installed, it is compiled: this would have it compile itself anew at each start.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**inherited, **variables, "XDG_RUNTIME_DIR": str(self._runtime)}
 
     def run(self, *arguments: str) -> None:
         done = subprocess.run(
