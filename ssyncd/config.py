@@ -113,7 +113,7 @@ class ServeConfig:
     storage_quota: int = field(
         default=0,
         metadata=_about(
-            "Bytes that a user may store, with the history, about; 0: as the disk has room.",
+            "About how many bytes a user may store, with all history; 0: as the disk has room.",
             check=_within(0, 10**18),
         ),
     )

@@ -25,7 +25,6 @@ _PATIENCE = 10.0  # seconds for the server before us to end
 _FORCE = 8.0  # seconds until a built-in server whose starter is gone ends without finishing
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Data directory; without it, the user's own.")
 DATABASE = click.option("--database", metavar="URL", help="Database instead of the SQLite file in the data directory.")
-
 CHUNKS = click.option("--chunks", metavar="URL", help="Chunk store instead of the data directory.")
 
 

@@ -17,6 +17,7 @@ from ssyncd.server.writer import Prune
 
 log = logging.getLogger(__name__)
 
+MINUTE = 60.0
 HOUR = 3600.0
 
 
@@ -27,7 +28,7 @@ class Housekeeping:
         self._core = core
         self._app = app
         self._task: asyncio.Task[None] | None = None
-        self._pruned = 0.0
+        self._measured = self._pruned = 0.0
         # Its time is when chunks were collected last: a process may never live for a day.
         self._stamp = core.settings.data / "collected"
         self._collected = min(time.time(), _time_of(self._stamp))
@@ -53,6 +54,9 @@ class Housekeeping:
         self._core.hub.trim()
         await self._core.read(self._note_use)
         await self._notice_revoked()
+        if now - self._measured >= MINUTE:
+            self._measured = now
+            await self._core.quota.measure_again()
         if now - self._pruned >= HOUR:
             self._pruned = now
             self._core.writer.submit(self._prune(int(now)))
@@ -61,7 +65,6 @@ class Housekeeping:
             _touch(self._stamp)
             before = now - self._core.settings.chunk_grace
             await self._core.carry(collect, self._core.storage, self._core.blobs, before)
-            await self._core.quota.measure_again()
 
     def _prune(self, now: int) -> Prune:
         settings = self._core.settings

@@ -7,13 +7,14 @@ SMALL = 1024
 
 
 class Quota:
-    """What an account stores is measured when it is first asked for, and what comes is added: roughly, until all is measured
-    again. `most` 0: there is no bound, and nothing is measured."""
+    """What an account stores is measured when it is first asked for, and what comes is added, roughly. `most` 0: there is no
+    bound, and nothing is measured."""
 
     def __init__(self, most: int, measure: Callable[[str], Awaitable[int]]) -> None:
         self.most = most
         self._measure = measure
         self._used: dict[str, int] = {}
+        self._full: set[str] = set()
 
     async def ask_for(self, user: str) -> None:
         """Has to come before all else."""
@@ -22,13 +23,17 @@ class Quota:
 
     def exceeded(self, user: str, more: int) -> bool:
         """Whether so many more bytes would be too much."""
-        return self.most > 0 and self._used[user] + more > self.most
+        if not self.most or self._used[user] + more <= self.most:
+            return False
+        self._full.add(user)
+        return True
 
     def add(self, user: str, size: int) -> None:
         if self.most:
             self._used[user] += size
 
     async def measure_again(self) -> None:
-        """What was removed meanwhile counts no more."""
-        for user in list(self._used):
+        """What the accounts store that had no room since the last time: what was removed meanwhile counts no more."""
+        full, self._full = self._full, set()
+        for user in full:
             self._used[user] = await self._measure(user)
