@@ -41,7 +41,7 @@ def _idle(program: Program, size: Size) -> Figures:
 
 def _settle_down(program: Program, size: Size) -> None:
     settle(program)
-    # What a program puts off for a few seconds is not what it does when idle.
+    # What a program puts off for a few seconds is not what it does, or has, when idle.
     time.sleep(5)
 
 
@@ -81,4 +81,4 @@ def restart(name: str, title: str) -> Work:
 idle = Work("idle", "idle for a minute", _idle, _settle_down)
 equal = Work("equal", "both folders equal already, nothing remembered", _meet, _forget)
 join = Work("join", "a third machine joins late", _join, lambda program, _size: settle(program))
-database = Work("database", "the database of machine A", _database, lambda program, _size: settle(program))
+database = Work("database", "the database of machine A", _database, _settle_down)
