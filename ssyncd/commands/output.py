@@ -3,18 +3,20 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssyncd.status import FolderStatus, Hold
+from ssyncd.status import FolderStatus, Hold, Trouble
 from ssyncd.wording import many, moment, shown, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _PIPE_WIDTH = 240
+ALIKE = 5
+"""Paths that are named, each in a line, of those that are not in sync for the same reason."""
 
 
 def say(text: str) -> None:
@@ -65,12 +67,23 @@ def say_status(folders: Sequence[FolderStatus]) -> None:
 
 def _details(folder: FolderStatus) -> list[str]:
     lines = [f"{folder.name}: {_hold(folder, hold)}" for hold in folder.holds]
-    lines += [f"{folder.name}: not in sync: {trouble.path}: {trouble.reason}" for trouble in folder.troubles]
+    lines += [f"{folder.name}: not in sync: {what}" for what in _troubles(folder.troubles)]
     if folder.conflicts:
         lines.append(f"{folder.name}: {many(folder.conflicts, 'conflict copy', 'conflict copies')}: `ssyncd conflicts`")
     if folder.last_error and not folder.in_sync:
         lines.append(f"{folder.name}: last error: {folder.last_error}")
     return lines
+
+
+def _troubles(troubles: Sequence[Trouble]) -> Iterator[str]:
+    """A full server is the trouble of everything that is new: its reason is told a few times only."""
+    paths = dict[str, list[str]]()
+    for trouble in troubles:
+        paths.setdefault(trouble.reason, []).append(trouble.path)
+    for reason, some in paths.items():
+        yield from (f"{path}: {reason}" for path in some[:ALIKE])
+        if len(some) > ALIKE:
+            yield f"{len(some) - ALIKE} or more others (`--json` names them): {reason}"
 
 
 def _hold(folder: FolderStatus, hold: Hold) -> str:
