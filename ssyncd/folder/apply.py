@@ -16,16 +16,10 @@ from ssyncd.folder.record import Record
 from ssyncd.folder.recovery import recover
 from ssyncd.folder.removal import Removal
 from ssyncd.folder.supply import Supply
-from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
+from ssyncd.planner.plan import Conflict, Filling, Make, Move, Park, Rekey, Remove, Replace, SetExec, Step
 from ssyncd.planner.tree import Entry, Kind
 
 log = logging.getLogger(__name__)
-
-
-def step_key(step: Step) -> str:
-    if isinstance(step, Make | Replace | Conflict):
-        return step.entry.key
-    return step.new if isinstance(step, Rekey) else step.key
 
 
 class Applier:
@@ -55,7 +49,7 @@ class Applier:
     def apply(self, steps: list[Step]) -> list[Step]:
         """Those that were done. New contents are all staged and made durable with one flush before the first is put in place."""
         ready = self._unhindered(steps, [step for step in steps if self._has_aged(step) and self._supplied(step)])
-        files = [step for step in ready if isinstance(step, Make | Replace | Conflict) and step.entry.kind is Kind.FILE]
+        files = [step for step in ready if isinstance(step, Filling) and step.entry.kind is Kind.FILE]
         try:
             if files:
                 self._disk.flush()
@@ -71,7 +65,7 @@ class Applier:
 
     def _has_aged(self, step: Step) -> bool:
         """Whether what is to be changed is known for certain."""
-        key = step_key(step)
+        key = step.key
         if isinstance(step, Make | Rekey):
             return True
         if self.local.certainty.is_young(key):
@@ -86,7 +80,7 @@ class Applier:
         """Whoever wants the place of what has to wait waits with it: in a ring it would be moved aside, and back, each time."""
         if len(ready) == len(steps):
             return ready
-        able = set(map(step_key, ready))
+        able = {step.key for step in ready}
         wanting = {(step.parent, step.name): step.key for step in ready if isinstance(step, Move)}
         late = [step.key for step in steps if isinstance(step, Move | Remove) and step.key not in able]
         for key in late:  # grows
@@ -99,7 +93,7 @@ class Applier:
 
     def _supplied(self, step: Step) -> bool:
         """Whether nothing but the disk is needed for this step."""
-        if not isinstance(step, Make | Replace | Conflict) or step.entry.content is None:
+        if not isinstance(step, Filling) or step.entry.content is None:
             return True
         key, content = step.entry.key, step.entry.content
         try:
@@ -133,12 +127,12 @@ class Applier:
         except (ContentError, DiskError) as error:
             self._failed(step, error)
             return False
-        self.agenda.succeeded(step_key(step))
+        self.agenda.succeeded(step.key)
         return True
 
     def _failed(self, step: Step, error: ContentError | DiskError) -> None:
         """The user was faster, or the disk does not let us: look, then plan again, later each time it happens again."""
-        key = step_key(step)
+        key = step.key
         log.debug("%s: %s", step, error)
         if isinstance(error, ChangedError | GoneError):
             self.agenda.look(error.path)

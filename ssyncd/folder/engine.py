@@ -22,7 +22,7 @@ from ssyncd.errors import (
     StateError,
 )
 from ssyncd.folder.agenda import Agenda
-from ssyncd.folder.apply import Applier, step_key
+from ssyncd.folder.apply import Applier
 from ssyncd.folder.bodies import Bodies
 from ssyncd.folder.doubts import Doubts
 from ssyncd.folder.entries import WHOLE, is_plea
@@ -338,10 +338,10 @@ class Engine:
             self.commit()
         done = self.applier.apply(made.steps)
         self._moved_on |= bool(done)
-        for key in map(step_key, done):
+        for step in done:
             # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
-            if key in self.sender.pending or any(self.record.unsettled((key,))):
-                self.agenda.touch(key)
+            if step.key in self.sender.pending or any(self.record.unsettled((step.key,))):
+                self.agenda.touch(step.key)
 
     def _send(self) -> None:
         self.overtaken.save()

@@ -57,7 +57,7 @@ class Sender:
         for key in keys:
             self.pending.pop(key, None)
         for send in sends:
-            self.pending[_key(send)] = send
+            self.pending[send.key] = send
 
     def send(self) -> None:
         """As many as fit in the channel's window."""
@@ -101,8 +101,8 @@ class Sender:
                 for there in leaves_at(send.entry.place, self.record.remote)
             ):
                 return False
-            before = self._coming.get(send.entry.place, send.entry.key)
-            return before == send.entry.key or not self.channel.busy(before)
+            before = self._coming.get(send.entry.place, send.key)
+            return before == send.key or not self.channel.busy(before)
         if self._is_coming_into(send.key) or (self.channel.awaits_objects and self._is_directory(send.key)):
             return False
         above = self._above(send.key)
@@ -226,7 +226,3 @@ class Sender:
     def forget_uploads(self) -> None:
         """Another connection, perhaps another server behind it: whether it has the chunks must be asked again."""
         self._uploaded.clear()
-
-
-def _key(send: Send | SendDelete) -> str:
-    return send.entry.key if isinstance(send, Send) else send.key

@@ -31,11 +31,7 @@ def order_steps(steps: Sequence[Step], local: Tree) -> tuple[list[Step], list[st
     line.take(shifts)
     if line.waiting:
         line.unlock()
-    return [*others, *line.done], [key_of(step) for step in line.left()]
-
-
-def key_of(step: Shift) -> str:
-    return step.entry.key if isinstance(step, Make) else step.key
+    return [*others, *line.done], [step.key for step in line.left()]
 
 
 def target_of(step: Shift) -> Place | None:
@@ -138,7 +134,7 @@ class _Line:
         disk = self._disk
         if isinstance(step, Remove):
             return None if disk.count(step.key) == 0 else ("empty", step.key)
-        key, place = key_of(step), target_of(step)
+        key, place = step.key, target_of(step)
         assert place is not None
         if place[0] and disk.place(place[0]) is None:
             return "there", place[0]
@@ -168,7 +164,7 @@ class _Line:
         return None
 
     def _do(self, step: Shift) -> list[Shift]:
-        key, place = key_of(step), target_of(step)
+        key, place = step.key, target_of(step)
         self.done.append(step)
         freed = self._free(key) if not isinstance(step, Make) else []
         self._disk.parked.pop(key, None)
@@ -196,7 +192,7 @@ class _Line:
         # Not everybody is called up for everything: the first on a way out of a directory may not be the one that opened it.
         steps, self.waiting = self.left(), {}
         self.take(steps)
-        left = {key_of(step): step for step in self.left()}
+        left = {step.key: step for step in self.left()}
         if not left:
             return
         able = _Ability(self._disk, left).able
@@ -211,7 +207,7 @@ class _Line:
                 freed = self._free(key)
                 self._disk.parked[key] = None
                 self.take(freed)
-        if any(key_of(step) in able for step in self.left()):  # rather wait than leave something moved aside
+        if any(step.key in able for step in self.left()):  # rather wait than leave something moved aside
             del self.done[done:]
             self.waiting = {("stuck",): stuck}
 
@@ -288,7 +284,7 @@ def _depths(keys: Iterable[str], parent: Callable[[str], str | None]) -> dict[st
 def order_sends(sends: Sequence[Send | SendDelete], remote: Tree) -> list[Send | SendDelete]:
     """Directories before what comes into them; deletions last, what is inside before its directory. Only that of a file or a link
     whose place is taken comes right before what takes it, so that no machine sees both there."""
-    living = {send.entry.key: send for send in sends if isinstance(send, Send)}
+    living = {send.key: send for send in sends if isinstance(send, Send)}
     dying = {send.key: send for send in sends if isinstance(send, SendDelete)}
 
     def parent_in_remote(key: str) -> str:

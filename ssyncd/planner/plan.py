@@ -5,29 +5,36 @@ from msgspec import Struct, field
 from ssyncd.planner.tree import Entry
 
 
+class _OfEntry(Struct, frozen=True):
+    entry: Entry
+
+    @property
+    def key(self) -> str:
+        return self.entry.key
+
+
 class Rekey(Struct, frozen=True):
     """The local entry `old` is the one that the server knows as `new`; nothing changes on disk."""
 
     old: str
     new: str
 
+    @property
+    def key(self) -> str:
+        return self.new
 
-class Make(Struct, frozen=True):
+
+class Make(_OfEntry, frozen=True):
     """Create a file, directory or link that is not on this disk."""
 
-    entry: Entry
 
-
-class Replace(Struct, frozen=True):
+class Replace(_OfEntry, frozen=True):
     """Give a local file new content or a link new text: `entry` is the local entry with what it shall hold."""
 
-    entry: Entry
 
-
-class Conflict(Struct, frozen=True):
+class Conflict(_OfEntry, frozen=True):
     """Both sides changed the content: keep ours as `copy` in the same directory, then put `entry` in its place."""
 
-    entry: Entry
     copy: str
 
 
@@ -52,14 +59,17 @@ class Remove(Struct, frozen=True):
     key: str
 
 
-Step = Rekey | Make | Replace | Conflict | Move | Park | SetExec | Remove
+Filling = Make | Replace | Conflict
+"""A step that brings what an entry holds."""
+
+Step = Rekey | Filling | Move | Park | SetExec | Remove
+"""`key`: of the entry it is about."""
 
 
-class Send(Struct, frozen=True):
+class Send(_OfEntry, frozen=True):
     """Make the server's entry equal to `entry` (all of it where the server has none). `repair`: mends the structure after
     somebody else's change, who should be given time to do it first."""
 
-    entry: Entry
     repair: bool = False
 
 

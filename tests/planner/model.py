@@ -184,7 +184,7 @@ class Machine:
         for key in touched:
             self.pending.pop(key, None)
         for send in made.sends:
-            self.pending[send.entry.key if isinstance(send, Send) else send.key] = send
+            self.pending[send.key] = send
         for key in made.agreed:
             self._agree(key)
         self._carry_out(made.steps)
@@ -204,7 +204,7 @@ class Machine:
         failed = False
         ordered = list(steps) if self.order is None else shuffled(list(steps), self.local, self.order)
         for step in ordered:
-            key = step.entry.key if isinstance(step, Make | Replace | Conflict) else getattr(step, "key", "")
+            key = step.key
             self.steps_done += 1
             try:
                 if self.fail is not None and self.fail.random() < 0.15:
@@ -231,7 +231,7 @@ class Machine:
         return entry._replace(content=None) if key in self.unread else entry
 
     def _do(self, step: Step) -> None:
-        key = step.entry.key if isinstance(step, Make | Replace | Conflict) else getattr(step, "key", "")
+        key = step.key
         before = self.local.get(key) or self.aside.get(key)
         self._try(step)
         if not isinstance(step, Park | Rekey):

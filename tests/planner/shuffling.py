@@ -2,7 +2,7 @@
 
 from random import Random
 
-from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Replace, Step
+from ssyncd.planner.plan import Conflict, Make, Move, Park, Rekey, Step
 from ssyncd.planner.tree import Kind, Tree
 
 
@@ -32,7 +32,7 @@ def _moves_directory(step: Step, local: Tree) -> bool:
 
 def _touched(step: Step, local: Tree) -> set[object]:
     """Keys and places that a step needs or changes: its entry, the directories it is and will be in, where it is and will be."""
-    key = step.entry.key if isinstance(step, Make | Replace | Conflict) else getattr(step, "key", "")
+    key = step.key
     places = [local_entry.place] if (local_entry := local.get(key)) is not None else []
     if isinstance(step, Make):
         places.append(step.entry.place)
