@@ -1,6 +1,10 @@
-"""python -m tests.simulation --seeds N --from S: run histories, and show the first failures, shortened."""
+"""python -m tests.simulation --seeds N --from S: run histories, and show the first failures, shortened.
+
+The order of sets is part of a history: PYTHONHASHSEED is 0, if it is not set, so that a seed fails again.
+"""
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -55,4 +59,6 @@ def tell(script: Script) -> None:
 
 
 if __name__ == "__main__":
+    if "PYTHONHASHSEED" not in os.environ:
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": "0"})
     sys.exit(main())
