@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 from msgspec.structs import replace
 
 from ssyncd.content.packed import unpack
-from ssyncd.errors import ContentError, ProtocolError, StateError
+from ssyncd.errors import ContentError, DiskError, ProtocolError, StateError
 from ssyncd.protocol.changes import BadChange, ClientChange
 from ssyncd.protocol.messages import (
     Authorized,
@@ -76,7 +76,7 @@ class Session:
                     await self._receive(message.data)
                 elif message.type is WSMsgType.BINARY and self._wire.packs:
                     await self._receive_packed(message.data)
-        except StateError as error:
+        except (StateError, DiskError) as error:
             # A passing fault is never told as a failed sign-in: that would log people out. They all come back.
             log.warning("closing a connection: %s", error)
             await self._socket.close(code=1013, message=b"the server cannot read its storage")

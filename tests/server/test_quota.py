@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from ssyncd.errors import UnreadableError
 from ssyncd.server import housekeeping
+from ssyncd.server.blobs.directory import DirectoryBlobs
 from tests.server.running import Answer, Running, sets, told
 
 MOST = 20_000
@@ -111,5 +113,22 @@ def test_a_chunk_is_refused_where_objects_fill_the_account(tmp_path: Path) -> No
         sealed = b"\0" + os.urandom(1000)
         answer = await server.call("PUT", f"/1/ssyncd/notes/chunks/{'0' * 64}", data=sealed)
         assert (answer.status, str(MOST) in answer.json()["msg"]) == (507, True)
+
+    told(tmp_path, story, storage_quota=MOST)
+
+
+def test_who_cannot_be_measured_now_is_to_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(server: Running) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(DirectoryBlobs, "usage", unreadable)
+            socket = await server.socket()
+            with pytest.raises(TypeError):  # no text, but the end
+                await socket.init()
+            assert socket.socket.close_code == 1013
+            assert (await post(server, "a", 10)).status == 503
+        assert (await post(server, "a", 10)).status == 200
+
+    def unreadable(*_: object) -> int:
+        raise UnreadableError("chunks", "Input/output error")
 
     told(tmp_path, story, storage_quota=MOST)
