@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,13 +153,12 @@ def usage(
     from ssyncd.server.storage.sqlite import SqliteChanges
 
     root = chunks_in(directory(invocation, data), chunks)
-    with _accounts(invocation, data, database, app) as accounts:
-        changes = SqliteChanges(open_database(directory(invocation, data), database))
-        try:
-            sizes = {one.name: changes.usage(one.id) + chunks_of(root, one.id) for one in accounts.users()}
-        finally:
-            changes.close()
-    rows = [{"name": name, "size": size} for name, size in sizes.items()]
+    with (
+        _accounts(invocation, data, database, app) as accounts,
+        closing(SqliteChanges(open_database(directory(invocation, data), database))) as changes,
+    ):
+        users = accounts.users()
+        rows = [{"name": one.name, "size": changes.usage(one.id) + chunks_of(root, one.id)} for one in users]
     if as_json:
         output.say_json({"users": rows})
     else:

@@ -251,7 +251,7 @@ class _Intake:
 
     async def _flush(self) -> None:
         await self._stored()
-        await self._core.check_quota(self._scope.user, self._total)
+        await self._core.quota.check(self._scope.user, self._total)
         batch, self._batch, self._size = self._batch, [], 0
         limit = self._core.settings.chunk_limit
         self._storing = asyncio.ensure_future(self._store(batch, limit))

@@ -2,6 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
+from ssyncd.errors import RefusedError
+from ssyncd.server.writer import NO_SPACE
+
 SMALL = 1024
 """Bytes of a change that is taken all the same, so that a full account can still rename and move; removals always are."""
 
@@ -21,8 +24,20 @@ class Quota:
         if self.most and user not in self._used:
             self._used[user] = await self._measure(user)
 
-    def exceeded(self, user: str, more: int) -> bool:
-        """Whether so many more bytes would be too much."""
+    async def check(self, user: str, more: int) -> None:
+        """RefusedError 507 if so many more bytes of chunks would be too much."""
+        await self.ask_for(user)
+        if self._exceeded(user, more):
+            raise RefusedError(f"the account may store {self.most} bytes, and these would be more", NO_SPACE)
+
+    def take(self, user: str, size: int) -> bool:
+        """Count a change of so many bytes, if there is room for it."""
+        room = size <= SMALL or not self._exceeded(user, size)
+        if room:
+            self.add(user, size)
+        return room
+
+    def _exceeded(self, user: str, more: int) -> bool:
         if not self.most or self._used[user] + more <= self.most:
             return False
         self._full.add(user)

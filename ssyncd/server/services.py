@@ -15,7 +15,7 @@ from ssyncd.server.applications import Applications
 from ssyncd.server.arrivals import Arrivals
 from ssyncd.server.blobs.base import Blobs
 from ssyncd.server.hub import Hub
-from ssyncd.server.quota import SMALL, Quota
+from ssyncd.server.quota import Quota
 from ssyncd.server.settings import ServerSettings
 from ssyncd.server.storage.base import NOBODY, OPTIONS, AccountStorage, ChangeStorage, Token
 from ssyncd.server.writer import NO_SPACE, Group, Outcome, Submission, Writer
@@ -120,19 +120,11 @@ class Services:
     def take(self, submission: Submission) -> None:
         """To be written, if the account has room for it. It counts at once: much may come before the first of it is stored."""
         if self.quota.most:
-            user, change = self._owners[submission.bucket], submission.change
-            size = submission.size = len(dumps_stored((change.diff, change.whole)))
-            if size > SMALL and self.quota.exceeded(user, size):
+            submission.size = len(dumps_stored((submission.change.diff, submission.change.whole)))
+            if not self.quota.take(self._owners[submission.bucket], submission.size):
                 submission.done(NO_SPACE)
                 return
-            self.quota.add(user, size)
         self.writer.submit(submission)
-
-    async def check_quota(self, user: str, more: int) -> None:
-        """RefusedError 507 if so many more bytes of chunks are more than the account may store."""
-        await self.quota.ask_for(user)
-        if self.quota.exceeded(user, more):
-            raise RefusedError(f"the account may store {self.quota.most} bytes, and these would be more", NO_SPACE)
 
     async def _stored(self, user: str) -> int:
         """Bytes, roughly."""

@@ -197,12 +197,11 @@ def usage(root: Path, user: str) -> int:
     """Bytes of all chunks of an account; also of a store that another process has open. UnreadableError."""
     with mapped(root):
         return sum(
-            _size(entry.path) or 0
-            for account in _scan(root)
-            if _account(account.name)[0] == user
-            for folder, _, names in os.walk(account.path)
-            if names
-            for entry in _scan(folder)
+            _size(f"{folder}/{name}") or 0
+            for account in _names(root)
+            if _account(account)[0] == user
+            for folder, _, names in os.walk(root / account)
+            for name in names
         )
 
 
@@ -224,13 +223,6 @@ def _path(folder: str, chunk: bytes) -> str:
 def _account(name: str) -> tuple[str, str]:
     user, _, app = name.partition(".")
     return user, app or APP
-
-
-def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
-    try:
-        return list(os.scandir(folder))
-    except FileNotFoundError:
-        return []
 
 
 def _names(folder: Path) -> list[str]:
