@@ -4,7 +4,7 @@ Same path and kind: the same entry. A path that vanished and one that appeared w
 size and mtime say so too, or for a directory a name inside it; inode numbers are reused and prove nothing alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,16 @@ def _by_directory(paths: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def _made_again(tree: Tree, parent: str, name: str, vanished: Container[str]) -> str | None:
+    """A directory where one was: the same entry, whatever its inode."""
+    here = ((key, tree.get(key)) for key in tree.at(parent, name) if key in vanished)
+    return next((key for key, entry in here if entry is not None and entry.kind is Kind.DIR), None)
+
+
+def _path(tree: Tree, parent: str, name: str) -> str:
+    return f"{above}/{name}" if (above := tree.path(parent)) else name
+
+
 class Look:
     """`below` and `at` look; `end` decides what the news means and puts it into the scanner's tree. To be used once.
 
@@ -114,6 +124,12 @@ class Look:
         self.seen.touched.difference_update(self.seen.ignored)
         self.seen.later.update(self._scanner.waiting)
         return self.seen
+
+    def leave_out(self, keys: Iterable[str]) -> None:
+        """These are ignored, with all that is in them; what of it turns up elsewhere is something new."""
+        for key in keys:
+            self.seen.ignored.update((key, *self._tree.below(key)))
+            self._forget(key, for_good=True)
 
     # Looking.
 
@@ -172,7 +188,8 @@ class Look:
                 self._vanished[key] = None
             return
         known = next(iter(self._tree.at(parent, name)), "")
-        if self._scanner.knows(known, stat):
+        # What we moved ourselves may be ignored where it is now.
+        if self._scanner.knows(known, stat) and not self._scanner.ignored(path, False):
             self._troubles.pop(path, None)
             return
         changed = self._stats.get(known) != stat or known in self._scanner.young
@@ -234,8 +251,7 @@ class Look:
             if reason is not None:
                 self._troubles[path] = reason
             if known is not None and stat.kind in KINDS:
-                self.seen.ignored.update((known, *self._tree.below(known)))
-                self._forget(known)
+                self.leave_out([known])
             return
         self._troubles.pop(path, None)
         if known is not None and self._scanner.is_same(known, stat):
@@ -293,10 +309,10 @@ class Look:
             parent, name, stat = self._directories.pop(0)
             # Of a directory that is not what it was, the look at itself tells.
             if self._is_directory(parent) and self._is_free(parent, name):
-                self._place_directory(parent, name, self._path(parent, name), stat)
+                self._place_directory(parent, name, _path(self._tree, parent, name), stat)
 
     def _place_directory(self, parent: str, name: str, path: str, stat: Stat) -> None:
-        key = self._moved_directory(path, stat) or self._same_place(parent, name)
+        key = self._moved_directory(path, stat) or _made_again(self._tree, parent, name, self._vanished)
         if key is None:
             if self._scanner.has_to_wait(path, stat):
                 return
@@ -326,11 +342,6 @@ class Look:
                 self._fail(path, error)
             return ()
 
-    def _same_place(self, parent: str, name: str) -> str | None:
-        """A directory made again where one was: the same entry, whatever its inode."""
-        here = ((key, self._tree.get(key)) for key in self._tree.at(parent, name) if key in self._vanished)
-        return next((key for key, entry in here if entry is not None and entry.kind is Kind.DIR), None)
-
     def _place_others(self) -> None:
         if not self._others:
             return
@@ -340,7 +351,7 @@ class Look:
         for parent, name, stat in self._others:
             if not parents[parent] or not self._is_free(parent, name):
                 continue
-            path, kind = self._path(parent, name), KINDS[stat.kind]
+            path, kind = _path(self._tree, parent, name), KINDS[stat.kind]
             entry = self._moved(gone, kind, stat)
             if entry is None and stat.inode not in self._displaced and self._scanner.has_to_wait(path, stat):
                 continue
@@ -377,14 +388,12 @@ class Look:
             self._scanner.unread[entry.key] = None
         self.seen.touched.add(entry.key)
 
-    def _forget(self, key: str) -> None:
+    def _forget(self, key: str, for_good: bool = False) -> None:
         if self._tree.get(key) is None:
             return
         for gone in (key, *self._tree.below(key)):
             self.seen.touched.add(gone)
             self.seen.placed.append((gone, self._tree.get(gone), None))
-            self._scanner.lose(gone)
+            if not for_good:
+                self._scanner.lose(gone)
             self._scanner.gone(gone)
-
-    def _path(self, parent: str, name: str) -> str:
-        return f"{above}/{name}" if (above := self._tree.path(parent)) else name

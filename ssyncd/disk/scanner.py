@@ -55,14 +55,17 @@ class Scanner:
         self.waiting: dict[str, None] = {}
         """Paths of what is new there and may come from elsewhere: every look from then on sees whether that has been told."""
 
-    def look(self, paths: Iterable[str], below: Iterable[str] = (), go_on: bool = True) -> Seen:
+    def look(
+        self, paths: Iterable[str], below: Iterable[str] = (), go_on: bool = True, ignored: Iterable[str] = ()
+    ) -> Seen:
         """Look at single paths, and at everything below directories ("" for all). The first look at a folder of which nothing is
-        known comes in slices; `go_on` with what is `left` of it."""
+        known comes in slices; `go_on` with what is `left` of it. `ignored`: keys that are to be no entries any more."""
         self._began = self.wall()
         slices = self.first or (self._fresh and not len(self.tree))
         paths, self.waiting = [*paths, *self.waiting], {}
         look = Look(self, set_adrift(self.tree) if self._fresh else (), slices)
         self._fresh = False
+        look.leave_out(ignored)
         if go_on:
             below, self.left = [*below, *self.left], {}
         for path in below:

@@ -140,13 +140,16 @@ class Applier:
             if isinstance(step, Remove):
                 self.agenda.look_below(error.path, "it could not be removed")
         reason = error.reason if isinstance(error, DiskError) else str(error)
+        if isinstance(error, ChangedError) and self.local.exclusion.blocks(error.path):
+            reason = f"{error.path!r} is in its place, and is left out here: move that away"
         self.agenda.failed(key, reason, self.local.clock.monotonic())
 
     def forget_failures(self, keys: set[str]) -> None:
-        """What did not work for those of these keys that are the same everywhere is not wanted any more, whoever saw to that."""
+        """What did not work for those of these keys that are the same everywhere, or left out by now, is not wanted any more."""
         if self.agenda.failing:
             for key in keys:
-                if self._is_same_everywhere(key) and tag(key) not in self.record.local:  # else it is a tag itself
+                is_done = self._is_same_everywhere(key) or self.local.exclusion.leaves_out(key)
+                if is_done and tag(key) not in self.record.local:  # else it is a tag itself
                     self.agenda.succeeded(key)
                     self.agenda.succeeded(tag(key))
 

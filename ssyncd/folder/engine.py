@@ -31,6 +31,7 @@ from ssyncd.folder.holds import Holds
 from ssyncd.folder.local import Local
 from ssyncd.folder.merging import tag
 from ssyncd.folder.notices import Notices
+from ssyncd.folder.outside import keep_inside
 from ssyncd.folder.overtaken import Overtaken
 from ssyncd.folder.pleas import Pleas
 from ssyncd.folder.quiet import Quiet
@@ -305,22 +306,23 @@ class Engine:
     def _plan_keys(self, now: float) -> None:
         taken = set(self.agenda.take(BATCH))
         keys = self.unheard.keep({key for key in taken if not self.local.leaves_out(key)})
-        self.agenda.touch_all(self.holds.replanned(keys))
+        keys -= (gathered := self.holds.gather(keys, now))
+        self.agenda.touch_all(self.holds.replanned(taken - gathered))
         self.graves.match(keys)
         made = plan(self.record.trees(), keys, _Busy(self.channel, self.doubts), self.settings.device)
-        for key in keys:
+        keep_inside(made, self.record, self.local.exclusion)
+        for key in taken:
             self.waiting.pop(key, None)
         self.waiting.update(made.waiting)
         self.holds.check(made, now)
         for key in made.agreed:
             self.record.agree(key)
             self._moved_on = True
-        self.applier.forget_failures(keys)
+        self.applier.forget_failures(taken)
         self.sender.replace(taken, made.sends)
         if any(isinstance(step, Rekey) for step in made.steps):
             self.agenda.touch_all(keys)  # such a plan holds nothing else
-        if made.steps:
-            self._apply(made)
+        self._apply(made)
 
     def _all_sent(self) -> bool:
         """Whether nothing that was planned can come back to be planned again: after a cut, all that was not answered does."""

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from ssyncd.disk.base import Disk
-from ssyncd.errors import DiskError, GoneError
+from ssyncd.errors import ChangedError, DiskError, GoneError
 from ssyncd.folder.record import Record
-from ssyncd.planner.ignore import Ignore
+from ssyncd.planner.ignore import Ignore, lines_of
 from ssyncd.planner.names import moved_inside
 from ssyncd.planner.tree import Kind
 
@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 IGNORE_FILE = ".ssyncdignore"
 IGNORE_FILE_LIMIT = 1024 * 1024
+LINGER = 1.0
+"""Seconds for which what the file said counts when it is gone: editors take it away for a moment when they save, and what was
+left out must not be sent then."""
 
 
 class Exclusion:
@@ -24,42 +27,95 @@ class Exclusion:
         self._disk = disk
         self._lines = lines
         self._ignore = Ignore(lines)
+        self._gone_at: float | None = None
         # Directories deleted elsewhere that stay here for what is ignored in them, and their inodes.
         self._husks = dict(_husks(record.meta.get("husks", "")))
 
     def leaves_out(self, key: str) -> bool:
-        """Whether this is an entry of the server that these rules leave out."""
-        entry = self._record.remote.get(key)
-        if entry is None or key in self._record.local:
+        """Whether this is an entry of the server only, and these rules leave it out. Then nobody has deleted it here: no base
+        tells so."""
+        if key in self._record.local:
             return False
+        if not self.is_outside(key):
+            self._end_husk_of(key)
+            return False
+        if key in self._record.base:
+            self._record.drop_base(key)
+        return True
+
+    def is_outside(self, key: str) -> bool:
+        """Whether these rules leave out what is where the server has this entry."""
+        entry = self._record.remote.get(key)
+        path = self._record.remote.path(key) if entry is not None else None
+        return entry is not None and path is not None and self.ignores(path, entry.kind is Kind.DIR)
+
+    def _end_husk_of(self, key: str) -> None:
+        """If somebody has made a directory there again, it is one like any other."""
+        entry = self._record.remote.get(key) if self._husks else None
         path = self._record.remote.path(key)
-        return path is not None and self.excludes(path, entry.kind is Kind.DIR)
+        if entry is not None and entry.kind is Kind.DIR and path in self._husks:
+            del self._husks[path]
+            self._save_husks()
+
+    def ignores(self, path: str, is_dir: bool) -> bool:
+        """By the rules alone."""
+        return self._ignore.ignored(path, is_dir)
+
+    def blocks(self, path: str) -> bool:
+        """Whether something at this path is in the way that is no entry for us."""
+        return self._record.local.find(path) is None and self.excludes(path, True)
 
     def excludes(self, path: str, is_dir: bool) -> bool:
-        return self._ignore.ignored(path, is_dir) or (is_dir and path in self._husks)
+        return self.ignores(path, is_dir) or (is_dir and path in self._husks)
 
-    def load(self) -> bool:
-        """Read the file again. Whether it says something else than before."""
-        lines = [*self._lines, *self._read()]
+    def load(self, now: float) -> bool:
+        """Read the file again. Whether it says something else than before; what cannot be read says what it said."""
+        said, meta = self._read(now), self._record.meta
+        if said is None:
+            said = meta.get("rules", "").split("\n")
+        lines = [*self._lines, *said]
         self._ignore = Ignore(lines)
-        if "\n".join(lines) == self._record.meta.get("ignore", ""):
+        if "\n".join(said) != meta.get("rules", ""):
+            self._record.set_meta("rules", "\n".join(said) or None)
+        if "\n".join(lines) == meta.get("ignore", ""):
             return False
         for problem in self._ignore.problems:
             log.warning("%s: %s", IGNORE_FILE, problem)
         self._record.set_meta("ignore", "\n".join(lines))
+        self._end_husks()
         return True
 
-    def _read(self) -> list[str]:
+    def _read(self, now: float) -> list[str] | None:
+        """What the file says; None if that is not known, or not for certain yet."""
         try:
             reader = self._disk.open(IGNORE_FILE)
+        except (GoneError, ChangedError):  # or something else is in its place
+            self._gone_at = now if self._gone_at is None else self._gone_at
+            return None if self.lingers(now) else []
         except DiskError:
-            return []
+            return None
+        self._gone_at = None
         try:
-            return reader.read(IGNORE_FILE_LIMIT).decode("utf-8", "replace").splitlines()
+            return lines_of(reader.read(IGNORE_FILE_LIMIT))
         except DiskError:
-            return []
+            return None
         finally:
             reader.close()
+
+    def lingers(self, now: float) -> float:
+        """Seconds for which what the file said still counts though it is gone."""
+        if self._gone_at is None or not self._record.meta.get("rules"):
+            return 0.0
+        return max(0.0, self._gone_at + LINGER - now)
+
+    def inside(self) -> list[str]:
+        """What is in the local tree and left out by these rules."""
+        local, found = self._record.local, list[str]()
+        for key in local:
+            entry, path = local.get(key), local.path(key)
+            if entry is not None and path is not None and self.excludes(path, entry.kind is Kind.DIR):
+                found.append(key)
+        return found
 
     def make_husk(self, path: str) -> bool:
         """A directory that shall go but holds what is ignored: it stays, and is no entry any more. False if it holds more."""
@@ -91,6 +147,13 @@ class Exclusion:
         if left:
             self._save_husks()
         return [husk for husk in left if not any(husk.startswith(f"{other}/") for other in left)]
+
+    def _end_husks(self) -> None:
+        """By other rules: those that hold something that is not ignored any more are directories like any other."""
+        for husk in sorted(self._husks, reverse=True):  # the inner ones first
+            del self._husks[husk]
+            self.make_husk(husk)
+        self._save_husks()
 
     def moved(self, old: str, new: str) -> None:
         """A directory has another path, and with it the husks inside."""

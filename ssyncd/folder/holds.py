@@ -115,6 +115,19 @@ class Holds:
         """Another machine has said that so many deletions of its own are coming."""
         self._bursts[HERE].expect(number, now)
 
+    def gather(self, keys: set[str], now: float) -> set[str]:
+        """Those of these keys that were plainly deleted here, as long as it is not known how many will be: they need no plan
+        before."""
+        burst, record = self._bursts[EVERYWHERE], self._record
+        if self._approved or len(record.base) < self._settings.hold_least or self._is_held(EVERYWHERE):
+            return set()
+        gone = {key for key in keys if key not in record.local} - burst.held - burst.done
+        gone = {key for key in gone if (base := record.base.get(key)) is not None and base is record.remote.get(key)}
+        if not gone:
+            return gone
+        burst.end_if_calm(now)
+        return gone if burst.gather(gone, now) else set()
+
     def check(self, plan: Plan, now: float) -> None:
         """Leave out of the plan what has to wait."""
         removed = {step.key for step in plan.steps if isinstance(step, Remove)}
@@ -123,7 +136,7 @@ class Holds:
         self._check(EVERYWHERE, deleted, now)
         here, everywhere = self._bursts[HERE].waiting, self._bursts[EVERYWHERE].waiting
         if here:
-            plan.steps = [step for step in plan.steps if not self._must_wait(step, here)]
+            plan.keep(lambda step: not self._must_wait(step, here))
         if everywhere:
             plan.sends = [send for send in plan.sends if not self._must_wait(send, everywhere)]
 
@@ -143,15 +156,16 @@ class Holds:
         if not wanted:
             return
         burst.gathered -= keys
-        if self._record.meta.get(f"held_{where}") or held(
-            wanted, len(burst.done), size, settings.hold_share, settings.hold_least
-        ):
+        if self._is_held(where) or held(wanted, len(burst.done), size, settings.hold_share, settings.hold_least):
             burst.held |= keys
             self._record.set_meta(f"held_{where}", "1")
         else:
             burst.done |= keys
             if where == EVERYWHERE and settings.direction is Direction.BOTH:
                 self.judged(min(keys), wanted)
+
+    def _is_held(self, where: str) -> bool:
+        return bool(self._record.meta.get(f"held_{where}"))
 
     def _count(self, burst: _Burst, keys: set[str], now: float) -> int:
         """How many deletions these belong to; 0 if that is not known yet."""
@@ -179,7 +193,7 @@ class Holds:
         return True
 
     def replanned(self, keys: set[str]) -> set[str]:
-        """These keys are being planned again: whether they are to be deleted will be seen. Returns what waited behind them."""
+        """These keys are planned again, or left out: whether they are to be deleted will be seen. Returns what waited behind."""
         self._planned, freed = keys, set[str]()
         self._behind -= keys
         for burst in self._bursts.values():
@@ -192,7 +206,7 @@ class Holds:
         """Everything was planned: a hold whose deletions are all gone from the plans is over, and so is an approval."""
         for where, burst in self._bursts.items():
             burst.gathered.clear()
-            if not burst.held and self._record.meta.get(f"held_{where}"):
+            if not burst.held and self._is_held(where):
                 self._record.set_meta(f"held_{where}", None)
         self._approved = False
 

@@ -153,10 +153,8 @@ class Local:
         below = [path for path in self._agenda.below if not path or not self.exclusion.excludes(path, True)]
         below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
-        if (IGNORE_FILE in paths or "" in below) and self.exclusion.load():
-            below.append("")
-            self._agenda.touch_all(self.record.remote)
-        seen = self.scanner.look(paths, below, self.looks_on)
+        ignored = self._judge_again(paths, below)
+        seen = self.scanner.look(paths, below, self.looks_on, ignored)
         if not self.scanner.first:
             self._agenda.touch_all(self.record.unsettled(self._unseen))
             self._unseen = set()
@@ -170,7 +168,22 @@ class Local:
         self._look_again(seen.failed)
         for key in seen.ignored:
             self.record.drop_base(key)
+            self._agenda.touch(key)
         return bool(seen.touched)
+
+    def _judge_again(self, paths: list[str], below: list[str]) -> list[str]:
+        """What these looks may find to be left out by other rules than before, of what is in the tree; if so, `below` is all."""
+        now = self.clock.monotonic()
+        if IGNORE_FILE not in paths and ("" not in below or IGNORE_FILE in self.writing):
+            return []
+        changed = self.exclusion.load(now)
+        if lingers := self.exclusion.lingers(now):
+            self._agenda.at(now + lingers, IGNORE_FILE, is_path=True)
+        if not changed:
+            return []
+        below.append("")
+        self._agenda.touch_all(self.record.remote)
+        return self.exclusion.inside()
 
     def is_new(self, key: str) -> bool:
         """What was not read yet cannot be planned if the server does not have it, or has it at the same place and nobody has

@@ -153,7 +153,8 @@ def troubles(engine: Engine) -> tuple[Trouble, ...]:
     named = chain(engine.agenda.troubles().items(), engine.waiting.items())
     for key, reason in islice(named, MOST_TROUBLES):
         path = record.local.path(key) or record.remote.path(key)
-        found[path if path is not None else key] = reason
+        # Of two about one path the first is what hinders the other.
+        found.setdefault(path if path is not None else key, reason)
     for path, reason in islice(engine.local.unwatched.items(), MOST_TROUBLES):
         if path not in found:
             found[path] = f"not watched, but looked at every few seconds: {reason}"

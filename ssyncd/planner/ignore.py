@@ -9,8 +9,6 @@ from ssyncd.planner.names import OURS
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-IGNORE_FILE = ".ssyncdignore"
-
 # Locks, probes and leftovers that mean something only to the program that runs on this machine now, and what the desktop writes
 # by itself. Nothing a user saved: backups (`*~`), partial downloads and autosaves are synced. A `!pattern` of the user's wins.
 BUILT_IN = (
@@ -84,6 +82,6 @@ class Ignore:
         return GitIgnoreSpec([*map(GitIgnoreSpecPattern, BUILT_IN), *patterns]) if patterns else None
 
 
-def parse_ignore(data: bytes) -> Ignore:
+def lines_of(data: bytes) -> list[str]:
     """The patterns in the bytes of an ignore file, whatever they are."""
-    return Ignore(data.decode("utf-8-sig", errors="surrogateescape").split("\n"))
+    return data.decode("utf-8-sig", errors="replace").split("\n")

@@ -1,5 +1,7 @@
 """What a plan is made of: steps on this disk, changes to send, and what is agreed already. All of it values."""
 
+from collections.abc import Callable
+
 from msgspec import Struct, field
 
 from ssyncd.planner.tree import Entry
@@ -89,3 +91,9 @@ class Plan(Struct):
     sends: list[Send | SendDelete] = field(default_factory=list)
     agreed: list[str] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, wanted: Callable[[Step], bool]) -> None:
+        """Only these steps; and nothing is parked that is not to be moved any more."""
+        steps = [step for step in self.steps if wanted(step)]
+        moving = {step.key for step in steps if isinstance(step, Move)}
+        self.steps = [step for step in steps if not isinstance(step, Park) or step.key in moving]

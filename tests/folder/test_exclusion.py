@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ssyncd.disk.base import Reader
+from ssyncd.errors import UnreadableError
+from ssyncd.folder.exclusion import IGNORE_FILE, LINGER
+from ssyncd.folder.report import troubles
+from tests.simulation.machine import Machine
 from tests.simulation.world import World
 
 
@@ -83,3 +88,154 @@ def test_it_goes_along_with_the_directory_it_is_in(world: World) -> None:
     two.user.make_dir("q/d")
     world.settle()
     assert "q/d" in one.user.tree()
+
+
+def test_a_directory_made_there_elsewhere_is_the_same_one_again(world: World) -> None:
+    one, two = world.machines
+    one.user.make_dir("p/d")
+    one.user.write("p/d/new", b"2")
+    world.settle()
+    assert two.user.tree()["p/d/new"] == b"2"
+    assert two.user.tree()["p/d/mine.tmp"] == b"ignored"
+    assert two.is_at_rest()
+
+
+def test_by_other_rules_what_it_holds_is_synced(world: World) -> None:
+    one = world.machines[0]
+    one.user.write(IGNORE_FILE, b"*.o\n")
+    world.settle()
+    assert one.user.tree()["p/d/mine.tmp"] == b"ignored"
+
+
+@pytest.fixture
+def pair() -> Iterator[World]:
+    """In sync for a while, with a file each rule below is about."""
+    made = World(2)
+    one = made.machines[0]
+    for path in ("in", "out", "in/dir"):
+        one.user.make_dir(path)
+    for path in ("secret", "in/film", "in/dir/film"):
+        one.user.write(path, b"1")
+    made.settle()
+    made.time.now += 60
+    yield made
+    made.close()
+
+
+def leave_out(machine: Machine, line: str) -> None:
+    """By this machine's own settings."""
+    machine.engine.local.exclusion._lines = (line,)
+    machine.engine.agenda.look_below("", "other rules")
+    machine.due = machine.time.now
+
+
+def test_a_rule_counts_for_what_is_known_already(pair: World) -> None:
+    one, two = pair.machines
+    one.user.write(IGNORE_FILE, b"secret\n")
+    pair.settle()
+    two.stop()
+    two.start()
+    pair.settle()
+    two.user.delete("secret")
+    two.user.delete("in/film")
+    pair.settle()
+    assert one.user.tree()["secret"] == b"1"
+    assert "in/film" not in one.user.tree()
+    one.user.delete(IGNORE_FILE)
+    pair.settle()
+    assert two.user.tree()["secret"] == b"1"
+
+
+def test_rules_of_which_an_editor_has_just_moved_the_file_away_count(pair: World) -> None:
+    """Editors save so: for a moment there is none."""
+    one, two = pair.machines
+    one.user.write(IGNORE_FILE, b"late\n")
+    pair.settle()
+    one.user.write("late", b"left out")
+    one.user.rename(IGNORE_FILE, "old rules")
+    for _ in range(20):
+        pair.go_on(one)
+        pair.time.now += LINGER / 40
+    one.user.write(IGNORE_FILE, b"late\nmore\n")
+    one.user.delete("old rules")
+    pair.settle()
+    assert two.record.remote.find("late") is None
+    one.user.delete(IGNORE_FILE)
+    pair.settle()
+    assert two.user.tree()["late"] == b"left out"
+
+
+def test_rules_that_cannot_be_read_count_as_before(pair: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pair.machines
+    one.user.write(IGNORE_FILE, b"late\n")
+    pair.settle()
+    open = one.disk.open
+
+    def refuse(path: str) -> Reader:
+        if path == IGNORE_FILE:
+            raise UnreadableError(path, "permission denied")
+        return open(path)
+
+    monkeypatch.setattr(one.disk, "open", refuse)
+    one.stop()
+    one.start()
+    one.user.write("late", b"left out")
+    one.user.write("other", b"1")
+    pair.settle()
+    assert two.record.remote.find("late") is None
+    assert two.user.tree()["other"] == b"1"
+
+
+def test_what_is_moved_to_where_this_machine_leaves_things_out_goes_and_comes_back(pair: World) -> None:
+    one, two = pair.machines
+    leave_out(two, "/out/")
+    pair.settle()
+    one.user.rename("in/film", "out/film")
+    one.user.rename("in/dir", "out/dir")
+    pair.settle()
+    assert set(two.user.tree()) == {"in", "out", "secret"}
+    assert two.is_at_rest()
+    assert set(one.user.tree()) == {"in", "out", "out/film", "out/dir", "out/dir/film", "secret"}
+    one.user.rename("out/film", "in/film")
+    one.user.rename("out/dir", "in/dir")
+    pair.settle()
+    assert two.user.tree() == one.user.tree()
+
+
+def test_what_was_edited_here_meanwhile_is_sent_before_it_goes(pair: World) -> None:
+    one, two = pair.machines
+    leave_out(two, "/out/")
+    pair.settle()
+    two.cut()
+    one.user.rename("in/dir", "out/dir")
+    one.user.rename("in/film", "out/film")
+    two.user.write("in/dir/film", b"edited here")
+    two.user.write("in/dir/new", b"new here")
+    two.user.write("in/film", b"edited, too")
+    pair.settle()
+    assert set(two.user.tree()) == {"in", "out", "secret"}
+    there = one.user.tree()
+    assert (there["out/dir/film"], there["out/dir/new"], there["out/film"]) == (
+        b"edited here",
+        b"new here",
+        b"edited, too",
+    )
+
+
+def test_something_left_out_in_the_way_of_a_change_is_named(pair: World) -> None:
+    one, two = pair.machines
+    two.user.make_dir("mine")
+    leave_out(two, "mine/")
+    for _ in range(5):
+        pair.go_on(two)
+    one.user.write("mine", b"a file of that name")
+    for _ in range(200):
+        pair.go_on(one)
+        pair.go_on(two)
+        pair.time.now += 0.1
+    assert [trouble.reason for trouble in troubles(two.engine)] == [
+        "'mine' is in its place, and is left out here: move that away"
+    ]
+    two.user.rename("mine", "out/mine")
+    pair.settle()
+    assert two.user.tree()["mine"] == b"a file of that name"

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from ssyncd.folder import engine
+from ssyncd.folder.exclusion import IGNORE_FILE
 from ssyncd.folder.holds import CALM, EVERYWHERE, GATHER, HERE, LONGEST, Holds
 from ssyncd.folder.record import Record
 from ssyncd.folder.report import phase, waiting_for
@@ -56,11 +57,6 @@ def phase_of(machine: Machine) -> Phase:
     return phase(machine.engine, waiting_for(machine.engine))
 
 
-def approve(machine: Machine) -> None:
-    machine.engine.agenda.touch_all(machine.engine.holds.approve())
-    machine.due = machine.time.now
-
-
 def test_most_of_a_folder_is_not_deleted_before_the_user_says_so(world: World) -> None:
     one, two = world.machines
     delete_most(one)
@@ -71,13 +67,13 @@ def test_most_of_a_folder_is_not_deleted_before_the_user_says_so(world: World) -
     world.settle()
     assert two.user.tree() == FILES
     assert [(hold.entries, hold.where) for hold in one.engine.holds.tell()] == [(10, EVERYWHERE)]
-    approve(one)
+    one.approve()
     world.settle()
     assert phase_of(one) is Phase.IN_SYNC
     # The other machine's user is asked too.
     assert two.user.tree() == FILES
     assert [(hold.entries, hold.where) for hold in two.engine.holds.tell()] == [(10, HERE)]
-    approve(two)
+    two.approve()
     world.settle()
     assert two.user.tree() == one.user.tree()
     assert len(two.user.tree()) == 2
@@ -132,9 +128,9 @@ def test_what_takes_the_place_of_something_held_waits_with_all_that_is_in_it(wor
     one.user.write("beside", b"1")
     world.settle()
     assert two.user.tree() == {**FILES, "beside": b"1"}
-    approve(one)
+    one.approve()
     world.settle()
-    approve(two)
+    two.approve()
     world.settle()
     assert one.user.tree() == two.user.tree()
     assert two.user.tree()["f1/b/c"] == b"c"
@@ -147,13 +143,13 @@ def test_what_comes_from_the_server_in_the_place_of_something_held_waits_with_al
     one.user.make_dir("f1")
     one.user.write("f1/a", b"a")
     world.settle()
-    approve(one)
+    one.approve()
     world.settle()
     assert phase_of(one) is Phase.IN_SYNC
     assert two.user.tree() == FILES
     assert phase_of(two) is Phase.HELD
     assert not two.engine.agenda.troubles()
-    approve(two)
+    two.approve()
     world.settle()
     assert two.user.tree() == one.user.tree()
 
@@ -170,11 +166,11 @@ def test_where_most_of_a_folder_becomes_something_else_nothing_is_renamed(
     world.settle()
     assert two.user.tree() == FILES
     assert phase_of(one) is Phase.HELD
-    approve(one)
+    one.approve()
     world.settle()
     assert phase_of(one) is Phase.IN_SYNC
     assert two.user.tree() == FILES
-    approve(two)
+    two.approve()
     world.settle()
     assert two.user.tree() == one.user.tree()
     assert set(two.user.tree()) == set(FILES)
@@ -326,3 +322,40 @@ def test_what_is_gathered_is_due_once_when_no_more_comes() -> None:
     assert held.take_due(0.1 + GATHER) == set(), "not again at once if they cannot be planned just now"
     assert check(held, plan(range(2)), 0.1 + GATHER) == (0, 2)
     assert held.due == math.inf
+
+
+def test_where_something_held_is_to_make_way_for_what_was_in_it_nothing_moves(world: World) -> None:
+    """It would be moved aside, and back, all the time."""
+    one, two = world.machines
+    one.user.make_dir("d")
+    for name in "abcdef":
+        one.user.write(f"d/{name}", name.encode())
+    world.settle()
+    world.time.now += 60
+    one.user.rename("d/f", "aside")
+    one.user.delete("d")
+    for name in list(FILES)[:6]:
+        one.user.delete(name)
+    one.user.rename("aside", "d")
+    world.settle()
+    one.approve()
+    two.writes = 0
+    world.settle()
+    assert phase_of(two) is Phase.HELD
+    assert two.user.tree()["d/f"] == b"f"
+    assert not two.writes
+    two.approve()
+    world.settle()
+    assert two.user.tree() == one.user.tree()
+
+
+def test_what_is_left_out_while_its_deletion_is_gathered_is_not_waited_for(world: World) -> None:
+    one, two = world.machines
+    one.user.delete("f1")
+    world.go_on(one)
+    assert one.engine.holds.gathered == 1
+    one.user.write(IGNORE_FILE, b"f1\n")
+    world.settle()
+    assert phase_of(one) is Phase.IN_SYNC
+    assert one.engine.holds.gathered == 0
+    assert two.user.tree() == {**FILES, IGNORE_FILE: b"f1\n"}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from ssyncd.planner.ignore import BUILT_IN, Ignore, parse_ignore
+from ssyncd.planner.ignore import BUILT_IN, Ignore, lines_of
 
 
 def ignored(lines, path):
@@ -93,7 +93,7 @@ def test_a_broken_pattern_is_told_and_the_others_count():
 
 @pytest.mark.parametrize("data", [b"*.o\n*.tmp", b"\xef\xbb\xbf*.o\r\n*.tmp\r\n", b"*.o\n\xff\xfe\n\0\n*.tmp"])
 def test_any_bytes_are_an_ignore_file(data):
-    ignore = parse_ignore(data)
+    ignore = Ignore(lines_of(data))
     assert ignore.ignored("a.o", False)
     assert ignore.ignored("b/a.tmp", False)
     assert not ignore.ignored("a", False)
@@ -101,7 +101,7 @@ def test_any_bytes_are_an_ignore_file(data):
 
 @given(st.binary(max_size=60), st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20))
 def test_nothing_in_an_ignore_file_raises(data, path):
-    parse_ignore(data).ignored(path.strip("/") or "a", False)
+    Ignore(lines_of(data)).ignored(path.strip("/") or "a", False)
 
 
 @given(st.text(st.sampled_from("a4913.#~$swpxDSThumbs_Store"), min_size=1, max_size=12))

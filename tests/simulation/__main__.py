@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from tests.simulation.history import KINDS, PURGES, Script, draw, run, small_steps
+from tests.simulation.history import HOLDS, KINDS, PURGES, RULES, Script, draw, run, small_steps
 from tests.simulation.shrink import shrink
+
+KINDS_OF = {"all": KINDS, "purges": PURGES, "holds": HOLDS, "rules": RULES}
 
 
 def main() -> int:
@@ -20,13 +22,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--small-steps", action="store_true", help="with more rounds, in which less is done")
-    parser.add_argument("--purges", action="store_true", help="in which the server is told to forget")
+    parser.add_argument("--kind", choices=KINDS_OF, default="all", help="what goes on in them")
     parser.add_argument("--most", type=int, default=3, help="failures to shorten and show")
     options = parser.parse_args()
     began, failed = time.monotonic(), 0
     for seed in range(options.first, options.first + options.seeds):
         with small_steps(seed) if options.small_steps else nullcontext():
-            result = run(draw(seed, PURGES if options.purges else KINDS))
+            result = run(draw(seed, KINDS_OF[options.kind]))
             if result.failure:
                 failed += 1
                 print(f"seed {seed}: {result.failure}")

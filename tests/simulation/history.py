@@ -19,12 +19,14 @@ from tests.simulation import oracles
 from tests.simulation.machine import Machine
 from tests.simulation.operations import Users
 from tests.simulation.server import Storage
-from tests.simulation.world import World
+from tests.simulation.world import Restless, World
 
 Action = tuple[str, int, int, int]
 NUMBERS = 1 << 12
 LONGEST = 5.0
 """Seconds of processor time; a history takes hundredths."""
+MOST_WORDS = 10
+"""How often the users have to say so until nothing is held any more, at most."""
 
 STEPS = {"hints": 6, "receive": 6, "work": 8, "serve": 5, "commit": 4, "pump": 1, "wait": 4, "all": 5}
 """What goes on by itself, and how often."""
@@ -44,6 +46,8 @@ FAULTS = {
     "restore": 2,
     "spoil": 6,
     "purge": 6,
+    "approve": 4,
+    "rule": 4,
 }
 """What goes wrong, and how often where it may."""
 KINDS = (
@@ -65,6 +69,25 @@ KINDS = (
 """Which faults come together in one history."""
 PURGES = (("purge",), ("purge", "strike"), ("purge", "cut", "late"), ("purge", "kill", "overflow"), ("purge", "die"))
 """And in those where the server is told to forget."""
+HOLDS = (
+    ("approve",),
+    ("approve", "ambush", "strike"),
+    ("approve", "cut", "late"),
+    ("approve", "kill", "overflow"),
+    ("approve", "die"),
+    ("approve", "power"),
+)
+"""And where three deletions at once may wait for the user's word."""
+RULES = (
+    ("rule",),
+    ("rule", "ambush", "strike"),
+    ("rule", "cut", "late"),
+    ("rule", "kill", "overflow"),
+    ("rule", "die"),
+    ("rule", "power"),
+    ("rule", "approve"),
+)
+"""And where users have files left out."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +138,8 @@ class History:
         self.script = script
         self.world = World(script.machines, script.seed, script.fat)
         self.users = Users()
+        if "approve" in script.faults:
+            self.world.hold(least=3)
         self.world.after_round = self._look_at
         self._verbs: dict[str, Callable[[Machine, int, int], object]] = {
             "hints": lambda machine, one, two: machine.watcher.deliver(1 + one % 4),
@@ -140,6 +165,8 @@ class History:
             "restore": self._restore,
             "spoil": self._spoil,
             "purge": self._purge,
+            "approve": lambda machine, one, two: machine.approve(),
+            "rule": self._rule,
         }
         self._saved: Storage | None = None
         self.restored = False
@@ -233,6 +260,10 @@ class History:
             before = versions._replaced_in(machine.engine, "", server.removed())
             server.storage.forget_history(server.bucket, before)
 
+    def _rule(self, machine: Machine, one: int, two: int) -> None:
+        if not self.script.solo or machine is self.world.machines[0]:
+            self.users.rule(machine, one, two)
+
     def _look_at(self, machine: Machine) -> None:
         oracles.nothing_is_partial(machine, self.users.ledger)
         oracles.is_well_formed(machine)
@@ -242,12 +273,16 @@ class History:
         for machine in world.machines:
             machine.ambush = machine.strike = machine.failing = machine.dying = None
         self.left = world.machines[0].tree()
-        world.settle()
+        if "rule" in self.script.faults:
+            self._judge_rules()
+        self._settle()
         oracles.trees_are_equal(world)
         oracles.nothing_is_lost(world, ledger)
         # A power cut is like another user: it writes, deletes and takes back. And what a machine had just put in place when it
         # died is new to it afterwards, and comes back if it was deleted meanwhile.
-        alone = self.script.solo and not self.restored and not {"forget", "power", "die"} & set(self.script.faults)
+        alone = (
+            self.script.solo and not self.restored and not {"forget", "power", "die", "rule"} & set(self.script.faults)
+        )
         if alone:
             oracles.is_what_the_user_left(world.machines[0], self.left)
         for machine in world.machines:
@@ -257,8 +292,35 @@ class History:
         oracles.a_fresh_machine_agrees(world)
         if alone:
             oracles.no_conflict(world)
-        if not self.restored and not {"forget", "kill", "power", "die"} & set(self.script.faults):
+        if not self.restored and not {"forget", "kill", "power", "die", "rule"} & set(self.script.faults):
             oracles.one_copy_each(world, ledger)
+
+    def _judge_rules(self) -> None:
+        """And end them."""
+        try:
+            self._settle()
+        except Restless:
+            # What cannot be done is tried again and again.
+            if not any(oracles.is_blocked(machine) for machine in self.world.machines):
+                raise
+        else:
+            oracles.sees_all_but_what_is_left_out(self.world)
+            oracles.stays_quiet(self.world)
+            oracles.a_restart_changes_nothing(self.world)
+        for machine in self.world.machines:
+            self.users.end_rules(machine)
+
+    def _settle(self) -> None:
+        """Whatever waits for a user's word gets it."""
+        self.world.settle()
+        for _ in range(MOST_WORDS):
+            held = [machine for machine in self.world.machines if machine.engine.holds.tell()]
+            for machine in held:
+                machine.approve()
+            if not held:
+                return
+            self.world.settle()
+        raise Restless("something is held again and again")
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class Machine:
 
     def __init__(self, name: str, server: Server, stored: dict[bytes, bytes], time: Time, seed: int) -> None:
         self.name = name
+        self.hold_least = 10_000
         self.time = time
         self.server = server
         self._stored = stored
@@ -89,7 +90,7 @@ class Machine:
         self.link = MemoryLink()
         self._socket: Socket | None = None
         self._generation = 0
-        settings = FolderSettings(Path(), "folder", Path(), self.name, hold_least=10_000)
+        settings = FolderSettings(Path(), "folder", Path(), self.name, hold_least=self.hold_least)
         self.record = Record(self.database)
         self.record.database = self._watched(self.database)
         self.transfers = Transfers(self.disk, MemoryChunks(self._stored), self.name, self.inbox.extend, workers=0)
@@ -239,6 +240,11 @@ class Machine:
         """As `Folder` does."""
         self.engine.commit()
         self.kill()
+
+    def approve(self) -> None:
+        """The user's word; what was held is planned in the next round."""
+        self.engine.agenda.touch_all(self.engine.holds.approve())
+        self.due = self.time.now
 
     def kill(self) -> None:
         """The process ends here; the system goes on."""

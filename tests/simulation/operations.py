@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from ssyncd.disk.memory import User
+from ssyncd.folder.exclusion import IGNORE_FILE
 from tests.simulation.machine import Machine
 
 TOKEN = re.compile(rb"<\d+>")
@@ -15,6 +16,8 @@ NAMES = ("a", "b", "c", "d")
 LARGE = 36_000
 """Bytes: more than travels inside an object."""
 MOST_DEPTH = 4
+RULES = (b"a", b"b", b"/c", b"d", b"/a/b", b"a/*", b"!/b/a", b"/d/c")
+"""Lines of a `.ssyncdignore`: it holds some of them."""
 
 
 class Ledger:
@@ -175,6 +178,25 @@ class Users:
         path = self._any(machine.user, one)
         if path is not None:
             self._delete(machine, path)
+
+    def rule(self, machine: Machine, one: int, two: int) -> None:
+        """Something else is left out from now on, on every machine."""
+        found = machine.user.tree().get(IGNORE_FILE, b"")
+        if not isinstance(found, bytes):
+            return
+        if two % 4 == 0:
+            self.end_rules(machine)
+            return
+        chosen = [line for bit, line in enumerate(RULES) if one >> bit & 1 and two >> bit & 1]
+        data = b"# %s\n%s\n" % (self.ledger.token(), b"\n".join(chosen))
+        self.ledger.forgive(found)
+        self.ledger.contents.add(data)
+        machine.user.write(IGNORE_FILE, data)
+
+    def end_rules(self, machine: Machine) -> None:
+        """Nothing is left out any more."""
+        if isinstance(machine.user.tree().get(IGNORE_FILE), bytes):
+            self._delete(machine, IGNORE_FILE)
 
     def _delete(self, machine: Machine, path: str) -> None:
         user = machine.user

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ssyncd.folder.exclusion import IGNORE_FILE
+from ssyncd.folder.report import troubles
 from tests.simulation.machine import Machine
 from tests.simulation.operations import TOKEN, Ledger
 from tests.simulation.world import World
@@ -49,6 +51,25 @@ def knows_its_disk(machine: Machine) -> None:
         _require(paths == set(shown), f"{machine.name}: the {name} tree is not the disk: {paths ^ set(shown)}")
 
 
+def sees_all_but_what_is_left_out(world: World) -> None:
+    """Every machine takes the same for the folder, though it is not all that is there."""
+    for machine in world.machines:
+        local, excludes = machine.record.local, machine.engine.local.exclusion.excludes
+        seen, left_out = {local.path(key) for key in local}, set[str]()
+        for path, value in machine.user.tree().items():
+            if path.rpartition("/")[0] in left_out or excludes(path, value is None):
+                left_out.add(path)
+        _require(seen == set(machine.user.tree()) - left_out, f"{machine.name}: sees {seen}, but leaves out {left_out}")
+        others = world.machines[0].record.local
+        paths = {others.path(key) for key in others}
+        _require(seen == paths, f"{machine.name} sees other things than the first: {seen ^ paths}")
+
+
+def is_blocked(machine: Machine) -> bool:
+    """Something that is left out stands where a change of the server leads to, and the user is told so."""
+    return any(" is left out here: " in trouble.reason for trouble in troubles(machine.engine))
+
+
 def is_well_formed(machine: Machine) -> None:
     """What a daemon takes for its disk could be one, whenever it has looked."""
     if machine.fresh:
@@ -68,9 +89,9 @@ def nothing_is_lost(world: World, ledger: Ledger) -> None:
 
 
 def nothing_is_partial(machine: Machine, ledger: Ledger) -> None:
-    """Every file holds what some user gave a file, whole."""
+    """Every file holds what some user gave a file, whole; that with rules has lines, which are merged."""
     for path, value in machine.user.tree().items():
-        if isinstance(value, bytes):
+        if isinstance(value, bytes) and path != IGNORE_FILE:
             _require(value in ledger.contents, f"{machine.name}: {path!r} holds {_short(value)}")
 
 

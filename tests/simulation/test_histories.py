@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.history import PURGES, Script, draw, run, small_steps
+from tests.simulation.history import HOLDS, PURGES, RULES, Script, draw, run, small_steps
 from tests.simulation.oracles import Superfluous
 from tests.simulation.shrink import shrink
 
@@ -27,9 +27,11 @@ def test_histories_with_a_disk_like_fat_end_well() -> None:
         judge(seed, fat=True)
 
 
-def test_histories_in_which_the_server_is_told_to_forget_end_well() -> None:
+@pytest.mark.parametrize("kinds", [PURGES, HOLDS, RULES], ids=["purges", "holds", "rules"])
+def test_histories_in_which_users_order_more_end_well(kinds: tuple[tuple[str, ...], ...]) -> None:
+    """Have the server forget, let deletions go on that wait for their word, leave files out."""
     for seed in FIXED[:60]:
-        failure = run(draw(seed, PURGES)).failure
+        failure = run(draw(seed, kinds)).failure
         assert not failure, f"seed {seed}: {failure}"
 
 

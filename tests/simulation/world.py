@@ -34,6 +34,13 @@ class World:
         self._tick = 0.02 if fat else 0.001
         self.after_round: Callable[[Machine], None] = lambda _: None
 
+    def hold(self, least: int) -> None:
+        """From now on so many deletions may be too many."""
+        for machine in self.machines:
+            machine.hold_least = least
+            machine.stop()
+            machine.start()
+
     def close(self) -> None:
         self.server.close()
         for machine in self.machines:
