@@ -130,6 +130,8 @@ class Holds:
 
     def check(self, plan: Plan, now: float) -> None:
         """Leave out of the plan what has to wait."""
+        # Whether that is to be deleted was not seen.
+        self._planned = self._planned - plan.waiting.keys()
         removed = {step.key for step in plan.steps if isinstance(step, Remove)}
         deleted = {send.key for send in plan.sends if isinstance(send, SendDelete) and not send.repair}
         self._check(HERE, removed, now)

@@ -359,3 +359,26 @@ def test_what_is_left_out_while_its_deletion_is_gathered_is_not_waited_for(world
     assert phase_of(one) is Phase.IN_SYNC
     assert one.engine.holds.gathered == 0
     assert two.user.tree() == {**FILES, IGNORE_FILE: b"f1\n"}
+
+
+def test_a_deletion_that_cannot_be_planned_without_others_stays_gathered() -> None:
+    """Else it would be new each time it comes with them, and wait once more."""
+    held, key = holds(100), f"{0:032x}"
+    assert check(held, plan(range(1)), 0.0) == (1, 0)
+    held.replanned({key})
+    held.check(Plan(waiting={key: "its place is not free"}), GATHER)
+    assert check(held, plan(range(1)), GATHER) == (0, 1)
+
+
+def test_deletions_of_this_machine_are_gathered_without_a_plan(world: World) -> None:
+    one = world.machines[0]
+    one.user.delete("f1")
+    one.user.write("new", b"1")
+    taken = one.engine.record.local.find("f1")
+    assert taken is not None
+    world.go_on(one)
+    assert one.engine.holds.gathered == 1
+    assert taken not in one.engine.holds._planned
+    world.settle()
+    assert one.engine.holds.gathered == 0
+    assert world.machines[1].user.tree() == one.user.tree()
