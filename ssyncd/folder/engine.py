@@ -230,8 +230,8 @@ class Engine:
         if event.data is not None:
             self.remote.keep_body(event.key, event.data)
         self.supply.answered(event.key, tag(event.key))
-        told = self.overtaken.arrived(event) or self.doubts.arrived(event)
-        if not told and event.data is None and not self.applier.merging.lost(event.key, event.version):
+        told = self.overtaken.arrived(event) or self.doubts.arrived(event) or self.applier.merging.arrived(event)
+        if not told and event.data is None:
             self.agenda.failed(event.key, "the server has lost this version", self.edge.clock.monotonic(), 5.0)
         self.agenda.touch(event.key)
 

@@ -9,6 +9,7 @@ from ssyncd.folder.supply import Supply
 from ssyncd.planner.merge import MAX_TEXT, merge_text
 from ssyncd.planner.plan import Conflict
 from ssyncd.planner.tree import Content, Entry, Kind
+from ssyncd.protocol.events import VersionArrived
 from ssyncd.transfer import FetchJob
 
 MARK = 0xBA5E
@@ -37,12 +38,14 @@ class Merging:
             self._hopeless.add((key, base.hash))
             return True
 
-    def lost(self, key: str, version: int) -> bool:
-        """The server no longer has this version. Whether it was one of a base."""
-        base = self._record.base.get(key)
-        if base is None or base.content is None or self._record.base_version(key) != version:
+    def arrived(self, event: VersionArrived) -> bool:
+        """Whether this version was wanted for a base: if that is not in it, it is not asked for again."""
+        base = self._record.base.get(event.key)
+        if base is None or base.content is None or self._record.base_version(event.key) != event.version:
             return False
-        self._hopeless.add((key, base.content.hash))
+        value = event.data.get("content") if event.data is not None else None
+        if not isinstance(value, dict) or value.get("hash") != base.content.hash:
+            self._hopeless.add((event.key, base.content.hash))
         return True
 
     def missed(self, job: FetchJob, error: SsyncdError) -> bool:

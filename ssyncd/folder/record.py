@@ -218,13 +218,16 @@ class Record:
 
     # The base tree: what was really done.
 
-    def set_base(self, entry: Entry) -> None:
-        self.base.put(entry)
-        self.unflushed = True
-        self._base_touched[entry.key] = None
+    def set_base(self, entry: Entry, version: int = 0) -> None:
+        """`version`: the server's that holds this content, where that is not the newest we know."""
         row = self.ghosts.get(entry.key)
         if row is not None and not row.dead and row.entry is not None and row.entry.same_content(entry):
             self._versions[entry.key] = row.version
+        elif (before := self.base.get(entry.key)) is None or not before.same_content(entry):
+            self._versions[entry.key] = version
+        self.base.put(entry)
+        self.unflushed = True
+        self._base_touched[entry.key] = None
 
     def drop_base(self, key: str) -> None:
         self.base.remove(key)

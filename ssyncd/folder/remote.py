@@ -39,7 +39,7 @@ class Remote:
         over = event.mine is not None and (before is None or after is None) and after is now and self._is_here(key, now)
         if event.mine is not None:
             if before is not None or not over:
-                self._acknowledged(event.mine, event.before, before, after)
+                self._acknowledged(event, event.mine, before, after)
             if after is not None and (before is None or before.place != after.place == (now and now.place)):
                 record.place_is_mine(key)
         self._agenda.succeeded(key)
@@ -84,9 +84,9 @@ class Remote:
             if isinstance(value, dict) and value.get("hash") == content.hash:
                 self._bodies.add(content.hash, parse_body(value, content.size))
 
-    def _acknowledged(self, sent: Sent, ghost: Ghost | None, before: Entry | None, after: Entry | None) -> None:
+    def _acknowledged(self, event: Updated, sent: Sent, before: Entry | None, after: Entry | None) -> None:
         """The server took our change: what it changed is agreed. Did it overtake somebody (design section 4)?"""
-        record, base = self._record, self._record.base.get(sent.key)
+        record, base, ghost, version = self._record, self._record.base.get(sent.key), event.before, event.after.version
         ahead = record.ledger.take_ahead(sent.ccid)
         overtook = before is not None and ghost is not None and ghost.version > (sent.source or 0)
         if overtook and before is not None and ghost is not None:
@@ -97,14 +97,14 @@ class Remote:
         if after is None:
             record.drop_base(sent.key)
         elif before is None:
-            record.set_base(after)
+            record.set_base(after, version)
         elif base is not None:
             # What was not moved here yet would look as if its user had moved it back.
             stays = ahead and local is not None and local.place == base.place
             advanced = _advance(base, before, after)
-            record.set_base(advanced._replace(parent=base.parent, name=base.name) if stays else advanced)
+            record.set_base(advanced._replace(parent=base.parent, name=base.name) if stays else advanced, version)
         elif _is_settled(local, before, after):
-            record.set_base(after)
+            record.set_base(after, version)
 
     def _save_overtaken(self, version: int, theirs: Entry, ours: Entry | None, base: Entry | None) -> None:
         if theirs.kind is Kind.DIR or (ours is not None and ours.same_content(theirs)):

@@ -643,6 +643,55 @@ def test_edits_apart_are_merged_and_line_ends_stay_as_they_were(
     assert not any("conflict" in path for path in one.user.tree())
 
 
+def unanswered(world: World) -> None:
+    """The first machine was killed before it was told that its edit was taken; both have edited the text again meanwhile."""
+    one, two = world.machines
+    one.user.write("text", text(b"\n"))
+    world.settle()
+    world.time.now += 5
+    one.user.write("text", text(b"\n", two=b"TWO"))
+    while not world.server.waiting:
+        for step in (one.watcher.deliver, one.work, one.serve):
+            step()
+        world.time.now += 0.01
+    one.kill()
+    world.server.commit()
+    alone(world, two)
+    two.user.write("text", text(b"\n", two=b"TWO", six=b"SIX"))
+    alone(world, two)
+    one.user.write("text", text(b"\n", two=b"TWO", four=b"FOUR"))
+    one.start()
+    for _ in range(5):
+        one.work()
+        world.time.now += 0.1
+
+
+def alone(world: World, machine: Machine) -> None:
+    for _ in range(20):
+        world.go_on(machine)
+        world.time.now += 0.1
+
+
+def test_an_edit_whose_answer_comes_with_another_s_edit_is_what_the_next_one_is_merged_on(world: World) -> None:
+    unanswered(world)
+    world.settle()
+    one, two = world.machines
+    assert one.user.tree() == two.user.tree()
+    assert one.user.tree()["text"] == text(b"\n", two=b"TWO", four=b"FOUR", six=b"SIX")
+
+
+def test_a_text_that_is_not_in_the_version_it_should_be_in_is_asked_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unanswered(world)
+    one, two = world.machines
+    monkeypatch.setattr(one.record, "base_version", lambda _: 1)
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert {text(b"\n", two=b"TWO", six=b"SIX"), text(b"\n", two=b"TWO", four=b"FOUR")} <= set(one.user.tree().values())
+    assert sum(message.startswith("0:e:") and message.endswith(".1") for message in one.sent) == 1
+
+
 def test_mixed_line_ends_stay_where_they_are(world: World) -> None:
     one, two = world.machines
     mixed = b"a\r\nb\nc\r\nd\ne\r\nf"
