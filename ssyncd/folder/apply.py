@@ -181,8 +181,7 @@ class Applier:
 
     def _done(self, entry: Entry, stat: Stat) -> None:
         before = self.record.local.get(entry.key)
-        self.local.scanner.done(entry, stat)
-        self.record.looked([entry.key])
+        self.local.done(entry, stat)
         if before is None or before.place != entry.place:
             touch_around(self.agenda, self.record, entry.key, before, entry)
 

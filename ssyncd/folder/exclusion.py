@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 
 from ssyncd.disk.base import Disk
 from ssyncd.errors import ChangedError, DiskError, GoneError
+from ssyncd.folder.agenda import Agenda
 from ssyncd.folder.record import Record
 from ssyncd.planner.ignore import Ignore, lines_of
 from ssyncd.planner.names import moved_inside
-from ssyncd.planner.tree import Kind
+from ssyncd.planner.tree import Entry, Kind
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,15 @@ left out must not be sent then."""
 class Exclusion:
     """`lines` are the settings', in front of the file's."""
 
-    def __init__(self, record: Record, disk: Disk, lines: tuple[str, ...]) -> None:
+    def __init__(self, record: Record, disk: Disk, agenda: Agenda, lines: tuple[str, ...]) -> None:
         self._record = record
         self._disk = disk
+        self._agenda = agenda
         self._lines = lines
         self._ignore = Ignore(lines)
         self._gone_at: float | None = None
+        # What is in moved directories and left out where it is now.
+        self._outside: set[str] = set()
         # Directories deleted elsewhere that stay here for what is ignored in them, and their inodes.
         self._husks = dict(_husks(record.meta.get("husks", "")))
 
@@ -68,7 +72,30 @@ class Exclusion:
     def excludes(self, path: str, is_dir: bool) -> bool:
         return self.ignores(path, is_dir) or (is_dir and path in self._husks)
 
-    def load(self, now: float) -> bool:
+    def judge(self, paths: list[str], below: list[str], now: float, saving: bool) -> set[str]:
+        """What is in the local tree, and is left out since something was moved, or by other rules, if there are such where is to
+        be looked now; then `below` becomes all. `saving`: a program is writing them."""
+        outside, self._outside = self._outside, set()
+        if IGNORE_FILE not in paths and ("" not in below or saving):
+            return outside
+        changed = self._load(now)
+        if lingers := self._lingers(now):
+            self._agenda.at(now + lingers, IGNORE_FILE, is_path=True)
+        if not changed:
+            return outside
+        below.append("")
+        self._agenda.touch_all(self._record.remote)
+        return outside.union(self._inside(self._record.local))
+
+    def moved_inside(self, before: Entry | None, after: Entry | None) -> None:
+        """Of a directory that has another path: what is in it may be left out there."""
+        if before is None or after is None or after.kind is not Kind.DIR or not self._record.meta.get("ignore"):
+            return  # of the built-in rules all are about names
+        if inside := self._inside(self._record.local.below(after.key)):
+            self._outside.update(inside)
+            self._agenda.look(self._record.local.path(after.key) or "")
+
+    def _load(self, now: float) -> bool:
         """Read the file again. Whether it says something else than before; what cannot be read says what it said."""
         said, meta = self._read(now), self._record.meta
         if said is None:
@@ -91,7 +118,7 @@ class Exclusion:
             reader = self._disk.open(IGNORE_FILE)
         except (GoneError, ChangedError):  # or something else is in its place
             self._gone_at = now if self._gone_at is None else self._gone_at
-            return None if self.lingers(now) else []
+            return None if self._lingers(now) else []
         except DiskError:
             return None
         self._gone_at = None
@@ -102,16 +129,16 @@ class Exclusion:
         finally:
             reader.close()
 
-    def lingers(self, now: float) -> float:
+    def _lingers(self, now: float) -> float:
         """Seconds for which what the file said still counts though it is gone."""
         if self._gone_at is None or not self._record.meta.get("rules"):
             return 0.0
         return max(0.0, self._gone_at + LINGER - now)
 
-    def inside(self) -> list[str]:
-        """What is in the local tree and left out by these rules."""
+    def _inside(self, keys: Iterable[str]) -> list[str]:
+        """Those of these keys of the local tree that are left out."""
         local, found = self._record.local, list[str]()
-        for key in local:
+        for key in keys:
             entry, path = local.get(key), local.path(key)
             if entry is not None and path is not None and self.excludes(path, entry.kind is Kind.DIR):
                 found.append(key)

@@ -49,7 +49,7 @@ class Local:
         self.settings = settings
         self.clock = Clock()
         self.random_key: Callable[[], str] = lambda: ""
-        self.exclusion = Exclusion(record, disk, settings.ignore)
+        self.exclusion = Exclusion(record, disk, agenda, settings.ignore)
         self.scanner = Scanner(disk, record.local, self.exclusion.excludes, self.new_key, record.base.__contains__)
         self.scanner.stats, self.scanner.young = record.stats, record.young
         self.scanner.known_exec = partial(_known_exec, record)
@@ -153,7 +153,7 @@ class Local:
         below = [path for path in self._agenda.below if not path or not self.exclusion.excludes(path, True)]
         below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
-        ignored = self._judge_again(paths, below)
+        ignored = self.exclusion.judge(paths, below, self.clock.monotonic(), IGNORE_FILE in self.writing)
         seen = self.scanner.look(paths, below, self.looks_on, ignored)
         if not self.scanner.first:
             self._agenda.touch_all(self.record.unsettled(self._unseen))
@@ -162,6 +162,7 @@ class Local:
         self._agenda.touch_all(key for key in seen.touched if not self.is_new(key))
         for key, before, after in seen.placed:
             touch_around(self._agenda, self.record, key, before, after)
+            self.exclusion.moved_inside(before, after)
         for path in seen.later:
             self._agenda.at(self.clock.monotonic() + LATER, path, is_path=True)
         look_at_other_names(self._agenda, self.record, self._disk, seen.written)
@@ -171,19 +172,13 @@ class Local:
             self._agenda.touch(key)
         return bool(seen.touched)
 
-    def _judge_again(self, paths: list[str], below: list[str]) -> list[str]:
-        """What these looks may find to be left out by other rules than before, of what is in the tree; if so, `below` is all."""
-        now = self.clock.monotonic()
-        if IGNORE_FILE not in paths and ("" not in below or IGNORE_FILE in self.writing):
-            return []
-        changed = self.exclusion.load(now)
-        if lingers := self.exclusion.lingers(now):
-            self._agenda.at(now + lingers, IGNORE_FILE, is_path=True)
-        if not changed:
-            return []
-        below.append("")
-        self._agenda.touch_all(self.record.remote)
-        return self.exclusion.inside()
+    def done(self, entry: Entry, stat: Stat) -> None:
+        """We changed the disk ourselves: this is what is there now."""
+        before = self.record.local.get(entry.key)
+        self.scanner.done(entry, stat)
+        self.record.looked([entry.key])
+        if before is not None and before.place != entry.place:
+            self.exclusion.moved_inside(before, entry)
 
     def is_new(self, key: str) -> bool:
         """What was not read yet cannot be planned if the server does not have it, or has it at the same place and nobody has

@@ -173,13 +173,7 @@ class Record:
             self.set_meta(f"{PLEA}{hash}", f"{ghost.version} {by}")
 
     def _place(self, old: RemoteRow | None, entry: Entry | None) -> tuple[int, bool]:
-        if (
-            old is not None
-            and old.entry is not None
-            and not old.dead
-            and entry is not None
-            and old.entry.place == entry.place
-        ):
+        if old and old.entry and not old.dead and entry and old.entry.place == entry.place:
             return old.placed, old.mine
         self._placed += 1
         self.set_meta("placed", str(self._placed))

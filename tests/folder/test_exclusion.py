@@ -239,3 +239,18 @@ def test_something_left_out_in_the_way_of_a_change_is_named(pair: World) -> None
     two.user.rename("mine", "out/mine")
     pair.settle()
     assert two.user.tree()["mine"] == b"a file of that name"
+
+
+@pytest.mark.parametrize("mover", [0, 1])
+def test_what_is_in_a_directory_is_left_out_where_that_is_moved_to_a_place_of_such(pair: World, mover: int) -> None:
+    one, two = pair.machines
+    one.user.write(IGNORE_FILE, b"/old/film\n")
+    pair.settle()
+    pair.machines[mover].user.rename("in", "old")
+    pair.settle()
+    one.user.write("old/film", b"mine")
+    two.user.delete("old/film")
+    pair.settle()
+    assert one.user.tree()["old/film"] == b"mine"
+    assert "old/film" not in two.user.tree()
+    assert {"old/dir", "old/dir/film"} <= two.user.tree().keys() & one.user.tree().keys()
