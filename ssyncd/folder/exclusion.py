@@ -55,8 +55,9 @@ class Exclusion:
 
     def _end_husk_of(self, key: str) -> None:
         """If somebody has made a directory there again, it is one like any other."""
-        entry = self._record.remote.get(key) if self._husks else None
-        path = self._record.remote.path(key)
+        if not self._husks:
+            return
+        entry, path = self._record.remote.get(key), self._record.remote.path(key)
         if entry is not None and entry.kind is Kind.DIR and path in self._husks:
             del self._husks[path]
             self._save_husks()

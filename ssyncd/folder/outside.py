@@ -4,8 +4,6 @@ What is new there stays away. What another machine has moved there is gone from 
 deleted. The server has it, and no base says that anybody here deleted it.
 """
 
-from functools import cache
-
 from ssyncd.folder.exclusion import Exclusion
 from ssyncd.folder.record import Record
 from ssyncd.planner.plan import Conflict, Make, Move, Plan, Remove, Step
@@ -41,19 +39,21 @@ class _Ways:
     def __init__(self, record: Record, exclusion: Exclusion) -> None:
         self._record = record
         self._exclusion = exclusion
-        self._above = cache(self._path)
+        self._above: dict[str, str | None] = {"": ""}
 
     def leads_out(self, step: Make | Move) -> bool:
         entry = step.entry if isinstance(step, Make) else self._record.local.get(step.key)
         parent, name = step.entry.place if isinstance(step, Make) else (step.parent, step.name)
-        above = self._above(parent)
+        if parent not in self._above:
+            self._above[parent] = self._path(parent)
+        above = self._above[parent]
         if above is None or entry is None:
             return False
         return self._exclusion.ignores(f"{above}/{name}" if above else name, entry.kind is Kind.DIR)
 
     def _path(self, key: str) -> str | None:
         """Where a directory is here; if it is not here yet, where it will be."""
-        local = self._record.local.path(key) if key else ""
+        local = self._record.local.path(key)
         return local if local is not None else self._record.remote.path(key)
 
 

@@ -74,7 +74,7 @@ class Removal:
         if key in self._record.remote:
             self._agenda.touch(key)
         self._footing.based(key, entry)
-        self._local.exclusion.leaves_out(key)
+        self._local.exclusion.leaves_out(key)  # then it is not here any more, but our user has not deleted it
 
     def _gone(self, key: str) -> Entry | None:
         """What it was."""

@@ -18,6 +18,7 @@ LARGE = 36_000
 MOST_DEPTH = 4
 RULES = (b"a", b"b", b"/c", b"d", b"/a/b", b"a/*", b"!/b/a", b"/d/c")
 """Lines of a `.ssyncdignore`: it holds some of them."""
+RULES_BEGIN = b"# "
 
 
 class Ledger:
@@ -188,7 +189,7 @@ class Users:
             self.end_rules(machine)
             return
         chosen = [line for bit, line in enumerate(RULES) if one >> bit & 1 and two >> bit & 1]
-        data = b"# %s\n%s\n" % (self.ledger.token(), b"\n".join(chosen))
+        data = b"%s%s\n%s\n" % (RULES_BEGIN, self.ledger.token(), b"\n".join(chosen))
         self.ledger.forgive(found)
         self.ledger.contents.add(data)
         machine.user.write(IGNORE_FILE, data)

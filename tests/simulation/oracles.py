@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from ssyncd.folder.exclusion import IGNORE_FILE
 from ssyncd.folder.report import troubles
 from tests.simulation.machine import Machine
-from tests.simulation.operations import TOKEN, Ledger
+from tests.simulation.operations import RULES_BEGIN, TOKEN, Ledger
 from tests.simulation.world import World
 
 QUIET = 600.0
@@ -89,9 +88,9 @@ def nothing_is_lost(world: World, ledger: Ledger) -> None:
 
 
 def nothing_is_partial(machine: Machine, ledger: Ledger) -> None:
-    """Every file holds what some user gave a file, whole; that with rules has lines, which are merged."""
+    """Every file holds what some user gave a file, whole; but those with rules have lines, which are merged."""
     for path, value in machine.user.tree().items():
-        if isinstance(value, bytes) and path != IGNORE_FILE:
+        if isinstance(value, bytes) and not value.startswith(RULES_BEGIN):
             _require(value in ledger.contents, f"{machine.name}: {path!r} holds {_short(value)}")
 
 
