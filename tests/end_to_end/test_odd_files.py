@@ -136,6 +136,24 @@ def test_ignored_files_stay_where_they_are(site: Site) -> None:
     assert other.holds("deep/build/out", "3")
 
 
+def test_what_is_moved_to_where_one_machine_leaves_things_out_goes_there_and_comes_back(site: Site) -> None:
+    folder, name = site.directory / "beta" / "Folder", site.directory.name
+    settings = f'[[folder]]\npath = "{folder}"\nname = "{name}"\nignore = ["/films/"]\n'
+    one, other = site.machine("alpha"), site.machine("beta", settings=settings)
+    for path in ("films/seen", "new/film", "new/more/film"):
+        one.write(path, path)
+    start(one, other)
+    until(lambda: other.holds("new/more/film", "new/more/film") and other.holds("new/film", "new/film"))
+    one.path("new/film").rename(one.path("films/film"))
+    one.path("new/more").rename(one.path("films/more"))
+    until(lambda: set(other.folder.rglob("*")) & {other.path("new/film"), other.path("new/more")} == set())
+    other.wait()
+    assert not other.path("films").exists()
+    one.path("films/more").rename(one.path("new/more"))
+    until(lambda: other.holds("new/more/film", "new/more/film"))
+    assert one.holds("films/film", "new/film")
+
+
 @pytest.mark.any_server
 @pytest.mark.slow
 def test_a_file_that_is_being_written_arrives_whole_when_it_is_closed(site: Site) -> None:
