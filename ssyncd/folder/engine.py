@@ -170,7 +170,7 @@ class Engine:
                 self.edge.disk.check_root()
             self._moved_on |= self.local.look()
             if not self._throttled():
-                self.local.read()
+                self._moved_on |= self.local.read()
             self._plan(now)
             self.notices.go_on()
             if self.line.live and self.agenda.empty and not self.local.unread:
@@ -372,8 +372,8 @@ class Engine:
         return True
 
     def _until_next(self, tidy: float | None) -> float | None:
-        more = not self.agenda.empty or self.local.looks_on or (self.local.scanner.unread and not self._throttled())
-        if more and not self.paused:
+        more = not self.agenda.empty or self.local.looks_on or bool(self.waiting and self._moved_on)
+        if (more or (self.local.scanner.unread and not self._throttled())) and not self.paused:
             return 0.0
         plea = self.pleas.next if self._may_send() else None
         times = (self.agenda.next, self.line.next, self.notices.next, plea, tidy, self.holds.due)

@@ -66,6 +66,7 @@ class Local:
         """Directories that the watcher cannot watch, and why."""
         self.reading: dict[str, Stat] = {}
         """Large files that are read in the background."""
+        self._any_read = False
         # Paths that could not be looked at, or read, and how often in a row.
         self._failures: dict[str, int] = {}
         # Keys of files that could not be read, and how often in a row.
@@ -220,8 +221,9 @@ class Local:
 
     # Reading.
 
-    def read(self) -> None:
-        """Read some of the files whose content is not known: small ones here and now, large ones in the background."""
+    def read(self) -> bool:
+        """Read some of the files whose content is not known: small ones here and now, large ones in the background. Whether
+        any was read since the last time."""
         if not self.scanner.unread:
             self.scanner.unread = {}  # a dict out of which much was taken keeps the room for it
         small: dict[str, Wanted] = {}
@@ -242,6 +244,8 @@ class Local:
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat, early=key not in self.record.remote)])
         self._read_here(small)
+        any_read, self._any_read = self._any_read, False
+        return any_read
 
     def _is_being_written(self, key: str, path: str, stat: Stat) -> bool:
         """Of what was changed just now, the watcher may not have told yet that it is not done: a program that has emptied a file
@@ -288,7 +292,7 @@ class Local:
             self._agenda.at(self.clock.monotonic() + delay_after(count), path, is_path=True)
 
     def _take(self, done: ReadDone) -> None:
-        key, content, body = done.key, done.content, done.body
+        key, content, body, self._any_read = done.key, done.content, done.body, True
         self._unreadable.pop(key, None)
         entry = self.record.local.get(key)
         if entry is None or self.record.stats.get(key) != done.stat:

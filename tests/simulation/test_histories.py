@@ -59,6 +59,31 @@ def test_histories_of_fresh_seeds_end_well() -> None:
     assert len(superfluous) <= COPIES
 
 
+BELATED = Script(
+    3140002133,
+    2,
+    False,
+    ("kill", "overflow"),
+    (
+        ("user14", 1, 3372, 431),
+        ("user15", 1, 548, 2111),
+        ("hints", 1, 3974, 912),
+        ("user14", 1, 2604, 2726),
+        ("user8", 1, 2453, 1743),
+        ("work", 1, 3757, 877),
+        ("user12", 1, 2609, 1857),
+        ("user14", 1, 3764, 4036),
+        ("hints", 1, 1490, 1921),
+        ("user12", 1, 102, 3266),
+        ("hints", 1, 2938, 2971),
+        ("user12", 1, 4013, 3980),
+        ("user14", 1, 4037, 3032),
+        ("user13", 1, 3861, 3503),
+        ("user14", 0, 1215, 3935),
+        ("overflow", 1, 1759, 2890),
+    ),
+)
+"""A directory waits for the place of another one, which waits for a file in it: when that is read, both are planned again."""
 UNTOLD = Script(
     981008158,
     2,
@@ -313,6 +338,7 @@ UNKNOWN = Script(
 """A directory is deleted, and a crash comes before it was heard that the file in it had been taken: the directory does not go
 before the file."""
 ONCE_BAD = {
+    "belated": BELATED,
     "untold": UNTOLD,
     "exchanged": EXCHANGED,
     "unwanted": UNWANTED,
