@@ -1,6 +1,7 @@
 """What of a folder does not exist for us: what `.ssyncdignore` names, and directories that are here for its sake only."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 
 from ssyncd.disk.base import Disk
@@ -29,7 +30,8 @@ class Exclusion:
         self._agenda = agenda
         self._lines = lines
         self._ignore = Ignore(lines)
-        self._gone_at: float | None = None
+        # Since when there is no such file; None while there is one. Where there was none at the start, nobody is saving it.
+        self._gone_at: float | None = -math.inf
         # What is in moved directories and left out where it is now.
         self._outside: set[str] = set()
         # Directories deleted elsewhere that stay here for what is ignored in them, and their inodes.
@@ -80,7 +82,7 @@ class Exclusion:
         if IGNORE_FILE not in paths and ("" not in below or saving):
             return outside
         changed = self._load(now)
-        if lingers := self._lingers(now):
+        if lingers := self._lingers_for(now):
             self._agenda.at(now + lingers, IGNORE_FILE, is_path=True)
         if not changed:
             return outside
@@ -119,7 +121,7 @@ class Exclusion:
             reader = self._disk.open(IGNORE_FILE)
         except (GoneError, ChangedError):  # or something else is in its place
             self._gone_at = now if self._gone_at is None else self._gone_at
-            return None if self._lingers(now) else []
+            return None if self._lingers_for(now) else []
         except DiskError:
             return None
         self._gone_at = None
@@ -130,11 +132,14 @@ class Exclusion:
         finally:
             reader.close()
 
-    def _lingers(self, now: float) -> float:
-        """Seconds for which what the file said still counts though it is gone."""
-        if self._gone_at is None or not self._record.meta.get("rules"):
-            return 0.0
-        return max(0.0, self._gone_at + LINGER - now)
+    @property
+    def lingers(self) -> bool:
+        """Whether what the file said counts though it is gone."""
+        return self._gone_at is not None and bool(self._record.meta.get("rules"))
+
+    def _lingers_for(self, now: float) -> float:
+        """Seconds for which that goes on."""
+        return max(0.0, self._gone_at + LINGER - now) if self._gone_at is not None and self.lingers else 0.0
 
     def _inside(self, keys: Iterable[str]) -> list[str]:
         """Those of these keys of the local tree that are left out."""

@@ -127,7 +127,7 @@ def waiting_for(engine: Engine) -> int:
         count += engine.local.unread
     looks = len(agenda.paths) + len(agenda.below)
     later = len(engine.local.writing) + sum(1 for _, is_path in agenda.waiting if not is_path) + engine.holds.gathered
-    return max(count, supply.pending) + looks + later
+    return max(count, supply.pending) + looks + later + engine.local.exclusion.lingers
 
 
 def phase(engine: Engine, pending: int) -> Phase:

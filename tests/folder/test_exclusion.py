@@ -7,7 +7,8 @@ import pytest
 from ssyncd.disk.base import Reader
 from ssyncd.errors import UnreadableError
 from ssyncd.folder.exclusion import IGNORE_FILE, LINGER
-from ssyncd.folder.report import troubles
+from ssyncd.folder.report import phase, troubles, waiting_for
+from ssyncd.status import Phase
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
 
@@ -156,6 +157,7 @@ def test_rules_of_which_an_editor_has_just_moved_the_file_away_count(pair: World
     for _ in range(20):
         pair.go_on(one)
         pair.time.now += LINGER / 40
+    assert phase(one.engine, waiting_for(one.engine)) is Phase.SYNCING
     one.user.write(IGNORE_FILE, b"late\nmore\n")
     one.user.delete("old rules")
     pair.settle()
@@ -163,6 +165,23 @@ def test_rules_of_which_an_editor_has_just_moved_the_file_away_count(pair: World
     one.user.delete(IGNORE_FILE)
     pair.settle()
     assert two.user.tree()["late"] == b"left out"
+
+
+def test_rules_that_went_while_nobody_was_there_are_gone_at_once(pair: World) -> None:
+    one, two = pair.machines
+    one.user.write(IGNORE_FILE, b"late\n")
+    one.user.write("late", b"left out")
+    pair.settle()
+    one.stop()
+    one.user.delete(IGNORE_FILE)
+    one.start()
+    begin = pair.time.now
+    while one.record.remote.find("late") is None and pair.time.now < begin + LINGER:
+        pair.go_on(one)
+        pair.time.now += 0.01
+    assert pair.time.now < begin + LINGER
+    pair.settle()
+    assert two.user.tree() == one.user.tree()
 
 
 def test_rules_that_cannot_be_read_count_as_before(pair: World, monkeypatch: pytest.MonkeyPatch) -> None:
