@@ -180,8 +180,7 @@ class Applier:
         self._done(entry, stat)
 
     def _done(self, entry: Entry, stat: Stat) -> None:
-        before = self.record.local.get(entry.key)
-        self.local.done(entry, stat)
+        before = self.local.done(entry, stat)
         if before is None or before.place != entry.place:
             touch_around(self.agenda, self.record, entry.key, before, entry)
 

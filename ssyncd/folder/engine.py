@@ -317,7 +317,6 @@ class Engine:
         self.holds.check(made, now)
         for key in made.agreed:
             self.record.agree(key)
-            self._moved_on = True
         self.applier.forget_failures(taken)
         self.sender.replace(taken, made.sends)
         if any(isinstance(step, Rekey) for step in made.steps):
@@ -339,7 +338,7 @@ class Engine:
         if not all(isinstance(step, Remove) for step in made.steps):
             self.commit()
         done = self.applier.apply(made.steps)
-        self._moved_on |= bool(done)
+        self._moved_on |= bool(done or made.agreed)
         for step in done:
             # A step changes one facet; what is left to do or to send for the entry comes with the next plan.
             if step.key in self.sender.pending or any(self.record.unsettled((step.key,))):

@@ -173,13 +173,14 @@ class Local:
             self._agenda.touch(key)
         return bool(seen.touched)
 
-    def done(self, entry: Entry, stat: Stat) -> None:
-        """We changed the disk ourselves: this is what is there now."""
+    def done(self, entry: Entry, stat: Stat) -> Entry | None:
+        """We changed the disk ourselves: this is what is there now. What it was."""
         before = self.record.local.get(entry.key)
         self.scanner.done(entry, stat)
         self.record.looked([entry.key])
         if before is not None and before.place != entry.place:
             self.exclusion.moved_inside(before, entry)
+        return before
 
     def is_new(self, key: str) -> bool:
         """What was not read yet cannot be planned if the server does not have it, or has it at the same place and nobody has

@@ -29,8 +29,9 @@ def keep_inside(plan: Plan, record: Record, exclusion: Exclusion) -> None:
                 plan.waiting[step.key] = UNSENT
         else:
             steps.append(step)
-    plan.steps = steps
-    plan.keep(lambda step: isinstance(step, Remove) or step.key not in removed)
+    if removed or len(steps) < len(plan.steps):
+        plan.steps = steps
+        plan.keep(lambda step: isinstance(step, Remove) or step.key not in removed)
 
 
 class _Ways:

@@ -88,7 +88,7 @@ def machine() -> dict[str, Any]:
     """What the figures were taken on and with."""
     with open("/proc/meminfo") as file:
         memory = int(next(line for line in file if line.startswith("MemTotal")).split()[1]) * 1024
-    # With who built it and when: one that was built without a profile is a fifth slower.
+    # With who built it and when: one that was built without a profile is slower.
     versions = {"ssyncd": __version__, "python": " ".join(sys.version.split())}
     for name, option in (("syncthing", "--version"), ("unison", "-version")):
         if (version := _version(name, option)) is not None:

@@ -28,8 +28,7 @@ FILES = {f"f{number}": b"%d" % number for number in range(12)}
 def world() -> Iterator[World]:
     """Two machines that hold the same twelve files; ten deletions are many."""
     made = World(2)
-    for machine in made.machines:
-        careful(machine)
+    made.hold(least=5)
     for name, data in FILES.items():
         made.machines[0].user.write(name, data)
     made.settle()
@@ -38,14 +37,9 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def careful(machine: Machine) -> None:
-    machine.engine.holds._settings = replace(machine.engine.settings, hold_least=5)
-
-
 def restart(machine: Machine) -> None:
     machine.stop()
     machine.start()
-    careful(machine)
 
 
 def delete_most(machine: Machine) -> None:

@@ -69,24 +69,10 @@ KINDS = (
 """Which faults come together in one history."""
 PURGES = (("purge",), ("purge", "strike"), ("purge", "cut", "late"), ("purge", "kill", "overflow"), ("purge", "die"))
 """And in those where the server is told to forget."""
-HOLDS = (
-    ("approve",),
-    ("approve", "ambush", "strike"),
-    ("approve", "cut", "late"),
-    ("approve", "kill", "overflow"),
-    ("approve", "die"),
-    ("approve", "power"),
-)
+BESIDE = ((), ("ambush", "strike"), ("cut", "late"), ("kill", "overflow"), ("die",), ("power",))
+HOLDS = tuple(("approve", *others) for others in BESIDE)
 """And where three deletions at once may wait for the user's word."""
-RULES = (
-    ("rule",),
-    ("rule", "ambush", "strike"),
-    ("rule", "cut", "late"),
-    ("rule", "kill", "overflow"),
-    ("rule", "die"),
-    ("rule", "power"),
-    ("rule", "approve"),
-)
+RULES = tuple(("rule", *others) for others in (*BESIDE, ("approve",)))
 """And where users have files left out."""
 
 

@@ -52,6 +52,8 @@ def knows_its_disk(machine: Machine) -> None:
 
 def sees_all_but_what_is_left_out(world: World) -> None:
     """Every machine takes the same for the folder, though it is not all that is there."""
+    first = world.machines[0].record.local
+    paths = {first.path(key) for key in first}
     for machine in world.machines:
         local, excludes = machine.record.local, machine.engine.local.exclusion.excludes
         seen, left_out = {local.path(key) for key in local}, set[str]()
@@ -59,8 +61,6 @@ def sees_all_but_what_is_left_out(world: World) -> None:
             if path.rpartition("/")[0] in left_out or excludes(path, value is None):
                 left_out.add(path)
         _require(seen == set(machine.user.tree()) - left_out, f"{machine.name}: sees {seen}, but leaves out {left_out}")
-        others = world.machines[0].record.local
-        paths = {others.path(key) for key in others}
         _require(seen == paths, f"{machine.name} sees other things than the first: {seen ^ paths}")
 
 
