@@ -1,5 +1,9 @@
 """Bytes to websocket frames and back, by websocket-client's frame code: bounded, and never waiting for more."""
 
+import io
+import os
+from collections.abc import Sequence
+
 from websocket import ABNF, WebSocketException, frame_buffer
 
 from ssyncd.errors import ProtocolError
@@ -13,10 +17,16 @@ PONG = ABNF.OPCODE_PONG
 _DATA = (TEXT, BINARY)
 
 
-def encode(payload: bytes, kind: int = TEXT) -> bytes:
-    """One masked frame."""
-    encoded: bytes = ABNF.create_frame(payload, kind).format()
-    return encoded
+def encode(messages: Sequence[tuple[int, bytes]]) -> bytes:
+    """A masked frame for each (kind, payload). All masks are fetched at once: whoever asks the system for random bytes lets go of
+    the interpreter, and where others are busy each mask took some milliseconds."""
+    mask = io.BytesIO(os.urandom(4 * len(messages))).read
+    encoded = []
+    for kind, payload in messages:
+        frame = ABNF.create_frame(payload, kind)
+        frame.get_mask_key = mask
+        encoded.append(frame.format())
+    return b"".join(encoded)
 
 
 class _NeedMoreError(Exception):

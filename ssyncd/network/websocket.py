@@ -376,8 +376,8 @@ class _Link:
         if self._packs and all(kind == frames.TEXT for kind, _ in batch):
             packed = pack([payload for _, payload in batch])
             if packed is not None:
-                return frames.encode(packed, frames.BINARY)
-        return b"".join(frames.encode(payload, kind) for kind, payload in batch)
+                batch = [(frames.BINARY, packed)]
+        return frames.encode(batch)
 
     def _next(self) -> list[tuple[int, bytes]]:
         """What to write next, once there is something; [] at the end."""
