@@ -11,7 +11,7 @@ from ssyncd.planner.order import order_sends, order_steps
 from ssyncd.planner.plan import Conflict, Make, Move, Plan, Rekey, Remove, Replace, Send, SendDelete, SetExec, Step
 from ssyncd.planner.reconcile import Merged
 from ssyncd.planner.structure import Shape, Trees
-from ssyncd.planner.tree import Entry, birth_key
+from ssyncd.planner.tree import Entry, Kind, birth_key
 
 
 def plan(trees: Trees, touched: Iterable[str], busy: Container[str], device: str) -> Plan:
@@ -50,12 +50,15 @@ def plan(trees: Trees, touched: Iterable[str], busy: Container[str], device: str
 def _rekeys(shape: Shape, busy: Container[str]) -> list[Rekey]:
     """Local entries that turned out to be another one that is not on this disk take its key; nothing changes on disk.
 
-    Not where that other one is in the base: then it was deleted here, and the long way is taken.
+    Not where that other one is in the base: then it was deleted here, and the long way is taken; nor for a directory that another
+    machine has put there, which may be on its way elsewhere: what is in ours would look as if its user had moved it.
     """
     trees, rekeys = shape.trees, dict[str, Rekey]()
     for old, new in shape.aliases.items():
         local, winner = trees.local.get(old), shape.of(new)
         if local is None or winner is None or not local.same_content(winner) or new in shape.waiting:
+            continue
+        if local.kind is Kind.DIR and shape.repaired[old]:
             continue
         unknown = new not in trees.local and new not in trees.base and new not in rekeys
         if unknown and old not in busy and new not in busy:

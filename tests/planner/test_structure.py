@@ -114,7 +114,14 @@ ROWS = {
         *("", "", "f:@a/f=1", "make b:b/; make a:@b/a/; make f:@a/f=1; send b:b/ repair; send a:@b/a/ repair"),
         {"tombs": "a:@b/a/ b:@a/b/"},
     ),
-    "goes back to where another directory is by now": ("a:a/ b:b/", "a:a/ b:b/", "c:b/ a:@b/a/ b:@a/b/", "rekey b c"),
+    "goes back to where another directory is by now": (
+        *("a:a/ b:b/", "a:a/ b:b/", "c:b/ a:@b/a/ b:@a/b/"),
+        "remove b; make c:b/; move a @c/a; send a:@c/a/ repair; delete b repair",
+    ),
+    "takes the place of one that is new here, which moves on": (
+        *("c:c/ b:c/b/", "c:c/ b:c/b/", "n:a/ c:a/ b:@c/b/"),
+        "make n:a/; move b @n/b; remove c; send b:@n/b/ repair; delete c repair",
+    ),
     "goes back to where a file is by now": (
         *("a:a/ b:b/", "a:a/ b:b/", "c:b=1 a:@b/a/ b:@a/b/"),
         "move a @b/a; move b b (conflict b); make c:b=1; send b:b (conflict b)/ repair",

@@ -881,3 +881,21 @@ def test_a_name_that_a_folding_disk_cannot_hold_is_named_and_comes_when_it_can(w
     one.user.rename("BAD", "Bad")
     world.settle()
     assert one.user.tree() == two.user.tree()
+
+
+def test_who_sees_one_half_of_a_swap_with_a_new_directory_mends_nothing_for_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = world.machines
+    monkeypatch.setattr(one.engine.channel, "_window", 1)
+    one.user.make_dir("new")
+    while world.go_on(one):
+        pass
+    for old, new in (("new", "aside"), ("d", "new"), ("aside", "d")):
+        one.user.rename(old, new)
+    world.go_on(one)
+    while world.go_on(two):
+        pass
+    assert two.user.tree() == {"new": None, "new/old": b"old", "bad": b"first"}
+    world.settle()
+    assert one.user.tree() == two.user.tree() == {"d": None, "new": None, "new/old": b"old", "bad": b"first"}
