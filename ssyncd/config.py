@@ -165,6 +165,15 @@ class Config:
         return self.device or socket.gethostname().split(".")[0] or "device"
 
 
+_HEADINGS: dict[type, str] = {
+    Config: "",
+    ServerConfig: "[server]",
+    EmbeddedConfig: "[embedded]",
+    ServeConfig: "[serve]",
+    FolderConfig: "[[folder]]",
+}
+
+
 def load(file: Path) -> Config:
     """The settings in a file; the defaults if there is none. ConfigError names the file and the key."""
     import tomllib
@@ -192,7 +201,6 @@ class _Parser:
             "serve": self._section(ServeConfig, rest.pop("serve", {}), "serve"),
             "folder": self._folders(rest.pop("folder", [])),
         }
-        self._unknown(rest, [option.name for option in dataclasses.fields(Config)], "")
         return dataclasses.replace(self._section(Config, rest, ""), **values)
 
     def _folders(self, tables: Any) -> tuple[FolderConfig, ...]:
@@ -210,7 +218,9 @@ class _Parser:
         if not isinstance(table, dict):
             raise self._error(prefix, "must be a table")
         options = {name: (option, hint) for name, option, hint in declared(kind)}
-        self._unknown(table, list(options), prefix)
+        for key in table:
+            if key not in options:
+                raise self._error(f"{prefix}.{key}".lstrip("."), f"unknown{_hint(key, kind)}")
         return kind(**{key: self._value(value, *options[key], f"{prefix}.{key}") for key, value in table.items()})
 
     def _value(self, value: Any, option: "dataclasses.Field[Any]", hint: Any, key: str) -> Any:
@@ -225,14 +235,17 @@ class _Parser:
             raise self._error(key, wrong)
         return found
 
-    def _unknown(self, table: dict[str, Any], known: list[str], prefix: str) -> None:
-        for key in table:
-            if key not in known:
-                close = get_close_matches(key, known, 1)
-                raise self._error(f"{prefix}.{key}".lstrip("."), "unknown" + (f"; {close[0]}?" if close else ""))
-
     def _error(self, key: str, what: str) -> ConfigError:
         return ConfigError(f"{self._file}: {key}: {what}")
+
+
+def _hint(key: str, section: type) -> str:
+    """What may have been meant by an option that this section has not. In TOML what is written below a heading is in it."""
+    homes = [heading for kind, heading in _HEADINGS.items() if key in (name for name, _, _ in declared(kind))]
+    if homes:
+        return f" here; it belongs {' or '.join(f'in {home}' if home else 'above the first heading' for home in homes)}"
+    close = get_close_matches(key, [option.name for option in dataclasses.fields(section)], 1)
+    return f"; {close[0]}?" if close else ""
 
 
 def declared(section: type) -> Iterator[tuple[str, "dataclasses.Field[Any]", Any]]:
@@ -294,17 +307,14 @@ def example() -> str:
     parts = [
         "# Settings of ssyncd. Each line below shows the default; remove the # to change it.",
         "# Place: $XDG_CONFIG_HOME/ssyncd/config.toml (~/.config/ssyncd/config.toml), or `ssyncd --config FILE`.\n",
-        _describe(Config, ""),
-        _describe(ServerConfig, "[server]"),
-        _describe(EmbeddedConfig, "[embedded]"),
-        _describe(ServeConfig, "[serve]"),
-        _describe(FolderConfig, "# [[folder]]"),
+        *(_describe(section, heading) for section, heading in _HEADINGS.items()),
     ]
     return "\n".join(parts)
 
 
 def _describe(section: type, heading: str) -> str:
-    lines = [f"# {section.__doc__}", heading] if heading else []
+    # A folder has no default: its heading is commented out too.
+    lines = [f"# {section.__doc__}", f"# {heading}" if section is FolderConfig else heading] if heading else []
     for name, option, _ in declared(section):
         lines += [f"# {option.metadata['help']}", f"# {name} = {option.metadata['shown'] or _literal(option.default)}"]
     return "\n".join(lines) + "\n"
