@@ -188,8 +188,8 @@ class Holds:
             return False
         tree = self._record.remote if isinstance(item, Send) else self._record.local
         there = tree.at(parent, name)
-        # The plan has a directory before what is in it.
-        if parent not in self._behind and (key in there or waiting.isdisjoint(there)):
+        # The plan has a directory before what is in it, and who leaves a place before who takes it.
+        if parent not in self._behind and (key in there or (waiting.isdisjoint(there) and self._behind.isdisjoint(there))):
             return False
         self._behind.add(key)
         return True

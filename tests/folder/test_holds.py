@@ -148,6 +148,30 @@ def test_what_comes_from_the_server_in_the_place_of_something_held_waits_with_al
     assert two.user.tree() == one.user.tree()
 
 
+def test_what_comes_to_the_place_of_who_waits_for_something_held_waits_too(world: World) -> None:
+    """On the machine whose user does it, and on the other: nothing is tried again and again meanwhile."""
+    one, two = world.machines
+    one.user.make_dir("d")
+    one.user.write("d/a", b"a")
+    world.settle()
+    before = {**FILES, "d": None, "d/a": b"a"}
+    delete_most(one)
+    one.user.rename("d", "f1")
+    one.user.write("d", b"new")
+    world.settle()
+    assert two.user.tree() == before
+    assert phase_of(one) is Phase.HELD
+    one.approve()
+    world.settle()
+    assert two.user.tree() == before
+    assert phase_of(two) is Phase.HELD
+    assert not two.engine.agenda.failing
+    two.approve()
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert two.user.tree() == {"f10": b"10", "f11": b"11", "f1": None, "f1/a": b"a", "d": b"new"}
+
+
 def test_where_most_of_a_folder_becomes_something_else_nothing_is_renamed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
