@@ -1,7 +1,7 @@
 """Plans that wait for the user's word (design section 4, "Holds")."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ssyncd.folder.record import Record
 from ssyncd.folder.settings import Direction, FolderSettings
@@ -138,8 +138,10 @@ class Holds:
         self._check(EVERYWHERE, deleted, now)
         here, everywhere = self._bursts[HERE].waiting, self._bursts[EVERYWHERE].waiting
         if here:
+            self._find_behind(plan.steps, here)
             plan.keep(lambda step: not self._must_wait(step, here))
         if everywhere:
+            self._find_behind(plan.sends, everywhere)
             plan.sends = [send for send in plan.sends if not self._must_wait(send, everywhere)]
 
     def _check(self, where: str, keys: set[str], now: float) -> None:
@@ -177,6 +179,14 @@ class Holds:
             return coming + len(burst.gathered - keys)
         return 0 if burst.gather(keys, now) else len(burst.gathered)
 
+    def _find_behind(self, items: Sequence[Step | Send | SendDelete], waiting: set[str]) -> None:
+        """Who waits for these, and who waits for those, in whatever order they come."""
+        found = -1
+        while found != len(self._behind):
+            found = len(self._behind)
+            for item in items:
+                self._must_wait(item, waiting)
+
     def _must_wait(self, item: Step | Send | SendDelete, waiting: set[str]) -> bool:
         if isinstance(item, Remove | SendDelete):
             return item.key in waiting
@@ -188,7 +198,6 @@ class Holds:
             return False
         tree = self._record.remote if isinstance(item, Send) else self._record.local
         there = tree.at(parent, name)
-        # The plan has a directory before what is in it, and who leaves a place before who takes it.
         if parent not in self._behind and (key in there or (waiting.isdisjoint(there) and self._behind.isdisjoint(there))):
             return False
         self._behind.add(key)
