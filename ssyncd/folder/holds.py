@@ -198,7 +198,9 @@ class Holds:
             return False
         tree = self._record.remote if isinstance(item, Send) else self._record.local
         there = tree.at(parent, name)
-        if parent not in self._behind and (key in there or (waiting.isdisjoint(there) and self._behind.isdisjoint(there))):
+        if parent not in self._behind and (
+            key in there or (waiting.isdisjoint(there) and self._behind.isdisjoint(there))
+        ):
             return False
         self._behind.add(key)
         return True

@@ -247,11 +247,12 @@ class Shape:
         return merged.unread or (merged.entry is not None and not merged.entry.read)
 
     def _become(self, loser: str, winner: str) -> None:
-        theirs = self._is_theirs(loser)
+        theirs, remote = self._is_theirs(loser), self.trees.remote.get(loser)
         self._merged[loser] = GONE
         self._elsewhere.remove(loser)
         self.aliases[loser] = winner
-        self.repaired[loser] = theirs
+        # A file that the server has is deleted there after a while only: others may be editing the one that stays.
+        self.repaired[loser] = theirs or (remote is not None and remote.kind is Kind.FILE)
         self._next[loser] = None  # it leaves its place in the same plan, whoever was looked at
         for inner in self.inside(loser):
             child = self.of(inner)

@@ -35,6 +35,10 @@ ROWS = {
         "make f:a=1; remove g; delete g repair",
     ),
     "our unread file waits": ("", "f:a=?", "g:a=1", "waiting f; waiting g"),
+    "our equal file is theirs, and the server has both: somebody may edit one of them now": (
+        *("g:c=1", "f:b=1", "f:b=1 g:b=1", "delete g repair; agreed f"),
+        {"mine": "g"},
+    ),
     "our directory is theirs": ("", "d:x/ f:x/a=1", "e:x/ g:x/b=2", "rekey d e"),
     "two directories become one": (
         *("", "", "d:x/ f:x/a=1 e:x/ g:@e/b=2"),
