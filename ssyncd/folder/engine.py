@@ -269,8 +269,12 @@ class Engine:
             if self.applier.merging.missed(job, error):
                 self.agenda.failed(tag(job.key), str(error), now)
                 return
-        wait = error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0
-        self.agenda.failed(job.key, self.pleas.missed(job, error), now, wait)
+        wait, reason = (
+            (error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0),
+            self.pleas.missed(job, error),
+        )
+        if not self.overtaken.missed(job.key, reason):
+            self.agenda.failed(job.key, reason, now, wait)
 
     # One round.
 
@@ -283,7 +287,7 @@ class Engine:
         elif self.waiting and self._moved_on:
             # What they wait for may have come to pass.
             self._moved_on = False
-            self.agenda.touch_all(key for key in self.waiting if self._has_directory(key))
+            self.agenda.touch_all(key for key in self.waiting if self.remote.has_way_to(key))
 
     def _is_at_rest(self) -> bool:
         """Whether nothing is to be done, for now."""
@@ -328,11 +332,6 @@ class Engine:
         pulling = self.settings.direction is Direction.PULL
         return self.line.live and (pulling or not (self.sender.pending or self.channel.in_flight))
 
-    def _has_directory(self, key: str) -> bool:
-        """Whether the server has told of the way to an entry; what waits for that is touched when it comes."""
-        entry = self.record.remote.get(key)
-        return entry is None or self.record.has_way_to(entry.parent)
-
     def _apply(self, made: Plan) -> None:
         # First: after a crash, what is here just as the server had it is known as agreed. Of what is gone the server tells again.
         if not all(isinstance(step, Remove) for step in made.steps):
@@ -375,7 +374,8 @@ class Engine:
         if (more or (self.local.scanner.unread and not self._throttled())) and not self.paused:
             return 0.0
         plea = self.pleas.next if self._may_send() else None
-        times = (self.agenda.next, self.line.next, self.notices.next, plea, tidy, self.holds.due)
+        copy = self.overtaken.next if self.line.connected else None
+        times = (self.agenda.next, self.line.next, self.notices.next, plea, copy, tidy, self.holds.due)
         next = min(time for time in times if time is not None)
         return None if next == math.inf else max(0.0, next - self.edge.clock.monotonic())
 

@@ -54,6 +54,11 @@ class Remote:
         if before is None or after is None or before.place != after.place:
             touch_around(self._agenda, record, key, before, after)
 
+    def has_way_to(self, key: str) -> bool:
+        """Whether the server has told of the way to an entry; what waits for that is touched when it comes."""
+        entry = self._record.remote.get(key)
+        return entry is None or self._record.has_way_to(entry.parent)
+
     def _is_here(self, key: str, entry: Entry | None) -> bool:
         local = self._record.local.get(key)
         return local is None if entry is None else entry.same(local)

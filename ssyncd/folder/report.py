@@ -150,7 +150,7 @@ def troubles(engine: Engine) -> tuple[Trouble, ...]:
     """What cannot be synced now, by path."""
     record = engine.record
     found = dict(engine.local.scanner.troubles)
-    named = chain(engine.agenda.troubles().items(), engine.waiting.items())
+    named = chain(engine.agenda.troubles().items(), engine.overtaken.troubles(), engine.waiting.items())
     for key, reason in islice(named, MOST_TROUBLES):
         path = record.local.path(key) or record.remote.path(key)
         # Of two about one path the first is what hinders the other.

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import Any
 
 import orjson
@@ -899,3 +900,48 @@ def test_who_sees_one_half_of_a_swap_with_a_new_directory_mends_nothing_for_othe
     assert two.user.tree() == {"new": None, "new/old": b"old", "bad": b"first"}
     world.settle()
     assert one.user.tree() == two.user.tree() == {"d": None, "new": None, "new/old": b"old", "bad": b"first"}
+
+
+def edit_at_once(world: World, data: bytes) -> Machine:
+    """Both users write to one file before either machine has heard of the other; the one whose change came second."""
+    one, two = world.machines
+    one.user.write("bad", b"1" + data)
+    two.user.write("bad", b"2" + data)
+    for machine in (one, two):
+        while machine.watcher.deliver() or not any('"sv":1' in line for line in machine.sent):
+            machine.work()
+            machine.pump()
+            machine.serve()
+            world.time.now += 0.01
+    return two
+
+
+def test_a_conflict_copy_that_cannot_be_written_is_named_and_tried_again_later_each_time(world: World) -> None:
+    second = edit_at_once(world, b"")
+    heal = fail(second, errno.ENOSPC, ("create",), lambda path: True)
+    second.sent.clear()
+    go_on(world, 20)
+    assert named(second) == {"bad": "the conflict copy of it has to wait: no space left on device"}
+    assert 3 <= sum(line.startswith("0:e:") for line in second.sent) <= 12
+    heal()
+    go_on(world, 60)
+    assert not named(second)
+    assert trees(world)[0] == trees(world)[1]
+    assert sorted(data for path, data in second.user.tree().items() if path.startswith("bad")) == [b"1", b"2"]
+
+
+def test_a_conflict_copy_whose_content_cannot_be_fetched_for_a_moment_is_made_on_the_same_connection(
+    world: World,
+) -> None:
+    second = edit_at_once(world, Random(1).randbytes(LARGE))
+    failures = [NetworkError("the server is busy")] * 3
+
+    def refuse(request: str) -> None:
+        if request == "get" and failures:
+            raise failures.pop()
+
+    second.transfers.store.before = refuse
+    go_on(world, 30)
+    assert not failures
+    assert trees(world)[0] == trees(world)[1]
+    assert sorted(data[:1] for path, data in second.user.tree().items() if path.startswith("bad")) == [b"1", b"2"]
