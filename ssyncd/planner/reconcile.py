@@ -77,11 +77,15 @@ def base_after(base: Entry | None, before: Entry | None, local: Entry | None, re
     (a mended place is not the server's, but no move of ours). The rest stays as it was: a change still to be sent must not
     look like the server's if we crash before. An entry gone here stays in the base while the server has it.
     """
-    if local is None or remote is None:
-        return None if local is remote else base
+    if local is None:
+        return None if remote is None else base
     if base is None or base.kind is not local.kind:
-        return local if local.same_content(remote) else base
+        return local if remote is not None and local.same_content(remote) else base
     ours = before or base
+    if remote is None:
+        # Where the server has deleted it, it may make it again.
+        parent = local.parent if ours.parent == base.parent else base.parent
+        return base._replace(parent=parent, name=local.name if ours.name == base.name else base.name)
     done = local.same_content(remote) or ours.same_content(base)
     return Entry(
         key=local.key,

@@ -99,7 +99,8 @@ AFTER = {
     "link came": ("l:a>x", "l:a>x", "l:a>y", "l:a>y", "l:a>y"),
     "removed as the server said": ("f:a=1", "f:a=1", NOTHING, NOTHING, NOTHING),
     "removed, the server still has it": ("f:a=1", "f:a=1", NOTHING, "f:a=1", "f:a=1"),
-    "here, the server has it no more": ("f:a=1", "f:a=2", "f:b=2", NOTHING, "f:a=1"),
+    "mended, the server has it no more": ("f:a=1", "f:a=2", "f:b=2", NOTHING, "f:b=1"),
+    "our rename, mended, the server has it no more": ("f:a=1", "f:b=1", "f:c=1", NOTHING, "f:a=1"),
     "the base was another kind": ("f:a/", "f:a=2", "f:a=1", "f:a=1", "f:a=1"),
 }
 
