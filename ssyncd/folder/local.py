@@ -66,6 +66,7 @@ class Local:
         """Directories that the watcher cannot watch, and why."""
         self.reading: dict[str, Stat] = {}
         """Large files that are read in the background."""
+        self._told_again = set[str]()
         self._any_read = False
         # Paths that could not be looked at, or read, and how often in a row.
         self._failures: dict[str, int] = {}
@@ -155,7 +156,7 @@ class Local:
         below += [path for path in paths if path in self._failures]
         self._agenda.paths, self._agenda.below = {}, {}
         ignored = self.exclusion.judge(paths, below, self.clock.monotonic(), IGNORE_FILE in self.writing)
-        seen = self.scanner.look(paths, below, self.looks_on, ignored)
+        seen = self.scanner.look([path for path in paths if path not in self._failures], below, self.looks_on, ignored)
         if not self.scanner.first:
             self._agenda.touch_all(self.record.unsettled(self._unseen))
             self._unseen = set()
@@ -244,6 +245,9 @@ class Local:
                     self.reading[key] = stat
                     self.scanner.looked_into(key, stat)
                     self._transfers.submit([ReadJob(key, path, stat, early=key not in self.record.remote)])
+                else:
+                    # It was written since that reading began, perhaps, and has the same stamp.
+                    self._told_again.add(key)
         self._read_here(small)
         any_read, self._any_read = self._any_read, False
         return any_read
@@ -275,7 +279,9 @@ class Local:
                 self._take(found)
 
     def read_done(self, done: ReadDone) -> None:
-        if self.reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key):
+        again = done.key in self._told_again
+        self._told_again.discard(done.key)
+        if self.reading.pop(done.key, None) == done.stat == self.record.stats.get(done.key) and not again:
             self._take(done)
         elif done.key in self.record.local:
             self.scanner.unread[done.key] = None
@@ -321,14 +327,17 @@ class Local:
 
     def new_key(self, parent: str, name: str, kind: Kind) -> str:
         """What the server, or the base, has at this place is what is here; else its birth key, unless that one lives."""
-        record = self.record
-        for tree in (record.remote, record.base):
-            for key in tree.at(parent, name):
-                entry = tree.get(key)
-                if entry is not None and entry.kind is kind and key not in record.local:
-                    return key
-        key = birth_key(parent, name, kind)
-        return self.random_key() if key in record.local or key in record.remote or key in record.base else key
+        return _key_there(self.record, parent, name, kind) or self.random_key()
+
+
+def _key_there(record: Record, parent: str, name: str, kind: Kind) -> str | None:
+    for tree in (record.remote, record.base):
+        for key in tree.at(parent, name):
+            entry = tree.get(key)
+            if entry is not None and entry.kind is kind and key not in record.local:
+                return key
+    key = birth_key(parent, name, kind)
+    return None if key in record.local or key in record.remote or key in record.base else key
 
 
 def _known_exec(record: Record, key: str) -> bool:

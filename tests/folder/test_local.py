@@ -82,6 +82,22 @@ def test_a_restart_reads_no_file_that_has_been_still(world: World) -> None:
     assert "a" not in opened
 
 
+def test_a_large_file_that_is_written_again_within_a_tick_while_it_is_read_is_read_again(world: World) -> None:
+    """Neither its size nor its times tell; that it was told of again does."""
+    one, two = world.machines
+    world.settle()
+    one.user.write("f", b"1" * LARGE)
+    one.watcher.deliver()
+    one.work()
+    one.pump()
+    done, one.inbox[:] = list(one.inbox), [[Touched("f")]]
+    one.work()
+    one.user.write("f", b"2" * LARGE)
+    one.inbox.extend(done)
+    world.settle()
+    assert two.user.tree() == {"f": b"2" * LARGE}
+
+
 def test_a_late_echo_does_not_let_us_read_what_a_program_has_just_emptied(world: World) -> None:
     """The hint comes from our own write; that a program has opened the file since is not told yet."""
     one, two = world.machines

@@ -115,6 +115,23 @@ def test_a_directory_that_cannot_be_read_at_the_start_is_not_deleted(world: Worl
 WRITES = ("create", "write", "mkdir")
 
 
+def test_a_directory_that_cannot_be_listed_for_a_while_is_named_until_it_can(world: World) -> None:
+    """Looking at the directory itself works all the time."""
+    one, two = world.machines
+    heal = fail(one, errno.EIO, ("scan",), lambda path: path.startswith("new"))
+    one.user.make_dir("new")
+    one.user.write("new/a", b"a")
+    one.user.make_dir("new/inner")
+    one.user.write("new/inner/b", b"b")
+    go_on(world, 10)
+    assert "new/inner" in named(one)
+    heal()
+    go_on(world, 60)
+    assert not named(one)
+    assert one.user.tree() == two.user.tree()
+    assert two.user.tree()["new/inner/b"] == b"b"
+
+
 def test_a_full_disk_of_the_root_is_named_and_heals(world: World) -> None:
     one, two = world.machines
     heal = fail(two, errno.ENOSPC, WRITES, lambda _: True)
