@@ -78,6 +78,10 @@ class Scanner:
         """Whether the first look at a folder of which nothing was known is not over."""
         return bool(self.left)
 
+    def is_unseen(self, path: str) -> bool:
+        """Whether what is there has not been looked at yet, or cannot be."""
+        return any(f"{path}/".startswith(f"{unseen}/") for unseen in (*self.waiting, *self.troubles))
+
     def moved(self, old: str, new: str) -> None:
         """A directory has another path: what is left to be looked at in it is there now."""
         after = {old: new, **dict(moved_inside(self.left, old, new))}

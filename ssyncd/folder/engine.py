@@ -118,6 +118,7 @@ class Engine:
         self.sender.begun, self.edge.transfers.early_uploads.may_send = self.notices.give, self._may_send
         self.holds.judged, self.notices.deletions_come = self.notices.give_deletions, self.holds.expect
         self.local.random_key = self.sender.random_key = self.pleas.random_key = self.edge.random_key
+        self.remote.unseen = self.local.scanner.is_unseen
         self.local.found, self.local.is_live = self.pleas.found, lambda: self.line.live
         self.sender.read_again = self.pleas.read_again = self.local.read_again
         self.sender.device, self.sender.make_durable = self.settings.device, partial(self.commit, True)

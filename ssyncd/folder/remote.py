@@ -1,6 +1,7 @@
 """The remote side of a folder: channel events in; the remote tree is current, and what is entangled is on the agenda."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,8 @@ class Remote:
         self._record = record
         self._bodies = bodies
         self._agenda = agenda
+        self.unseen: Callable[[str], bool] = lambda _: False
+        """Whether it is not known what is at a path on the disk."""
 
     def updated(self, event: Updated) -> None:
         """One version of one object, already in the record."""
@@ -102,7 +105,8 @@ class Remote:
         if after is None:
             record.drop_base(sent.key)
         elif before is None:
-            record.set_base(after, version)
+            if local is not None or not self._is_unseen(after):
+                record.set_base(after, version)
         elif base is not None:
             # What was not moved here yet would look as if its user had moved it back.
             stays = ahead and local is not None and local.place == base.place
@@ -110,6 +114,12 @@ class Remote:
             record.set_base(advanced._replace(parent=base.parent, name=base.name) if stays else advanced, version)
         elif _is_settled(local, before, after):
             record.set_base(after, version)
+
+    def _is_unseen(self, entry: Entry) -> bool:
+        """Whether this may be on the disk, though the tree has not got it: it was made before a restart, and at its place nobody
+        has looked yet, or nobody can. Then nobody has deleted it."""
+        path = self._record.remote.path(entry.key)
+        return path is not None and self.unseen(path)
 
     def _save_overtaken(self, version: int, theirs: Entry, ours: Entry | None, base: Entry | None) -> None:
         if theirs.kind is Kind.DIR or (ours is not None and ours.same_content(theirs)):

@@ -115,6 +115,49 @@ def test_a_directory_that_cannot_be_read_at_the_start_is_not_deleted(world: Worl
 WRITES = ("create", "write", "mkdir")
 
 
+def send_and_die(machine: Machine, path: str) -> None:
+    """The server has the file, and the machine is not told so before it dies."""
+    machine.user.write(path, b"made")
+    while not any(line.startswith("0:c:") for line in machine.sent):
+        machine.watcher.deliver()
+        machine.work()
+        machine.serve()
+    machine.server.commit()
+    machine.kill()
+
+
+def test_what_was_sent_just_before_a_crash_is_not_deleted_where_its_directory_cannot_be_listed_after_it(
+    world: World,
+) -> None:
+    one, two = world.machines
+    one.sent.clear()
+    send_and_die(one, "d/new")
+    one.start()
+    heal = fail(one, errno.EIO, ("scan",), lambda path: path == "d")
+    go_on(world, 20)
+    assert two.user.tree()["d/new"] == b"made"
+    heal()
+    go_on(world, 60)
+    assert one.user.tree() == two.user.tree()
+    assert two.user.tree()["d/new"] == b"made"
+    assert not named(one)
+
+
+def test_what_was_sent_just_before_a_crash_is_not_deleted_where_it_seems_to_be_renamed_just_now(world: World) -> None:
+    """What is new at the start may have been renamed by a user a moment ago: it is looked at a little later."""
+    one, two = world.machines
+    one.sent.clear()
+    send_and_die(one, "new")
+    world.time.now += 1
+    for exec in (True, False):
+        one.user.set_exec("new", exec)  # gives it another time of change
+    one.start()
+    world.settle()
+    assert one.user.tree() == two.user.tree()
+    assert two.user.tree()["new"] == b"made"
+    assert not any('"o":"-"' in line for line in one.sent)
+
+
 def test_a_directory_that_cannot_be_listed_for_a_while_is_named_until_it_can(world: World) -> None:
     """Looking at the directory itself works all the time."""
     one, two = world.machines
