@@ -56,8 +56,8 @@ class Exclusion:
         return entry is not None and path is not None and self.ignores(path, entry.kind is Kind.DIR)
 
     def _end_husk_of(self, key: str) -> None:
-        """If somebody has made a directory there again, it is one like any other."""
-        if not self._husks:
+        """If somebody has made a directory there again, it is one like any other. What is in the base was there before."""
+        if not self._husks or key in self._record.base:
             return
         entry, path = self._record.remote.get(key), self._record.remote.path(key)
         if entry is not None and entry.kind is Kind.DIR and path in self._husks:

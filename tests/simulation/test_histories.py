@@ -337,6 +337,69 @@ UNKNOWN = Script(
 )
 """A directory is deleted, and a crash comes before it was heard that the file in it had been taken: the directory does not go
 before the file."""
+UNSEEN = Script(
+    3650001306,
+    4,
+    False,
+    ("forget", "kill"),
+    (
+        ("user1", 2, 1378, 1546),
+        ("all", 1, 2234, 2793),
+        ("forget", 1, 1220, 1554),
+        ("user2", 2, 2979, 117),
+        ("wait", 3, 3104, 711),
+        ("user15", 3, 1463, 2783),
+        ("all", 2, 2580, 512),
+        ("all", 1, 218, 3145),
+        ("wait", 3, 1368, 1615),
+        ("all", 3, 2928, 662),
+        ("kill", 3, 3142, 916),
+        ("all", 0, 341, 672),
+        ("wait", 0, 1393, 2280),
+        ("forget", 3, 104, 382),
+    ),
+)
+"""A conflict copy is sent, a crash comes before the answer, and after it the copy is seen a little later than that."""
+HUSKS = Script(
+    3650001355,
+    3,
+    False,
+    ("rule", "kill", "overflow"),
+    (
+        ("user1", 0, 3813, 176),
+        ("user14", 2, 905, 1556),
+        ("user14", 2, 3143, 100),
+        ("all", 1, 32, 3975),
+        ("work", 2, 2693, 4059),
+        ("work", 2, 3355, 1281),
+        ("serve", 2, 3399, 3772),
+        ("kill", 2, 891, 910),
+        ("rule", 1, 3805, 3699),
+    ),
+)
+"""Two directories at one place are one, and what is left out here stays in the one that goes."""
+ALIKE = Script(
+    3510005452,
+    2,
+    False,
+    ("approve", "power"),
+    (
+        ("user0", 0, 2878, 1800),
+        ("wait", 1, 1093, 251),
+        ("all", 0, 403, 1887),
+        ("user2", 0, 1798, 1445),
+        ("all", 0, 1740, 814),
+        ("user1", 1, 948, 3783),
+        ("all", 1, 3982, 602),
+        ("user6", 0, 2624, 3513),
+        ("user13", 1, 2273, 3412),
+        ("user0", 0, 1177, 211),
+        ("user13", 0, 1708, 569),
+        ("all", 0, 2025, 2354),
+        ("work", 0, 2896, 2640),
+    ),
+)
+"""Two files at one place hold the same, so that one of them goes, while the other is edited elsewhere."""
 ONCE_BAD = {
     "belated": BELATED,
     "untold": UNTOLD,
@@ -351,12 +414,19 @@ ONCE_BAD = {
     "swapped": SWAPPED,
     "unread": UNREAD,
     "crossed": CROSSED,
+    "unseen": UNSEEN,
 }
 
 
 @pytest.mark.parametrize("script", ONCE_BAD.values(), ids=ONCE_BAD)
 def test_histories_that_ended_badly_once_end_well(script: Script) -> None:
     assert not run(script).failure
+
+
+@pytest.mark.parametrize("script", [HUSKS, ALIKE], ids=["husks", "alike"])
+def test_histories_that_ended_badly_once_in_small_steps_end_well(script: Script) -> None:
+    with small_steps(script.seed):
+        assert not run(script).failure
 
 
 def test_what_was_planned_and_is_not_seen_any_more_is_not_sent() -> None:
