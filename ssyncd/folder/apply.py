@@ -149,7 +149,9 @@ class Applier:
         if self.agenda.failing:
             for key in keys:
                 is_done = self._is_same_everywhere(key) or self.local.exclusion.leaves_out(key)
-                if is_done and tag(key) not in self.record.local:  # else it is a tag itself
+                if (
+                    is_done and tag(key) not in self.record.local and tag(key) not in self.record.remote
+                ):  # else it is a tag
                     self.agenda.succeeded(key)
                     self.agenda.succeeded(tag(key))
 

@@ -112,6 +112,19 @@ def test_a_directory_that_cannot_be_read_at_the_start_is_not_deleted(world: Worl
     assert trees(world)[0] == trees(world)[1]
 
 
+def test_a_large_file_that_cannot_be_put_in_its_place_is_fetched_less_and_less_often(world: World) -> None:
+    one, two = world.machines
+    heal = fail(two, errno.EACCES, ("rename",), lambda path: path.startswith("d/"))
+    one.user.write("d/large", Random(1).randbytes(LARGE))
+    go_on(world, 60)
+    assert named(two) == {"d/large": "permission denied"}
+    assert sum(name == "get" for name, _ in two.transfers.store.requests) < 15
+    heal()
+    go_on(world, 120)
+    assert not named(two)
+    assert one.user.tree() == two.user.tree()
+
+
 WRITES = ("create", "write", "mkdir")
 
 
