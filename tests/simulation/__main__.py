@@ -22,13 +22,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--small-steps", action="store_true", help="with more rounds, in which less is done")
+    parser.add_argument("--long", action="store_true", help="histories in which more happens, to more machines")
     parser.add_argument("--kind", choices=KINDS_OF, default="all", help="what goes on in them")
     parser.add_argument("--most", type=int, default=3, help="failures to shorten and show")
     options = parser.parse_args()
     began, failed = time.monotonic(), 0
     for seed in range(options.first, options.first + options.seeds):
         with small_steps(seed) if options.small_steps else nullcontext():
-            result = run(draw(seed, KINDS_OF[options.kind]))
+            result = run(draw(seed, KINDS_OF[options.kind], options.long))
             if result.failure:
                 failed += 1
                 print(f"seed {seed}: {result.failure}")

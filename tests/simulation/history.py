@@ -102,15 +102,16 @@ class Result:
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
 
 
-def draw(seed: int, kinds: tuple[tuple[str, ...], ...] = KINDS) -> Script:
+def draw(seed: int, kinds: tuple[tuple[str, ...], ...] = KINDS, long: bool = False) -> Script:
+    """`long`: more happens, and to more machines."""
     random = Random(seed)
     faults = random.choice(kinds)
-    machines = random.choice((2, 2, 2, 3))
+    machines = random.choice((2, 3, 3, 4) if long else (2, 2, 2, 3))
     actions: list[Action] = []
     steps = [*STEPS, *faults]
     weights = [*STEPS.values(), *(FAULTS[fault] for fault in faults)]
     users = random.choice((0.2, 0.4, 0.7))
-    for _ in range(random.choice((15, 30, 60))):
+    for _ in range(random.choice((120, 240) if long else (15, 30, 60))):
         numbers = random.randrange(machines), random.randrange(NUMBERS), random.randrange(NUMBERS)
         verb = "user" if random.random() < users else random.choices(steps, weights)[0]
         actions.append((verb if verb != "user" else f"user{random.randrange(16)}", *numbers))
