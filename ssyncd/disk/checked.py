@@ -204,6 +204,8 @@ class CheckedDisk:
                 with suppress(OSError):  # not empty any more: then it is somebody's
                     self._calls.rmdir(place.parent, place.name)
                 raise ChangedError(path, "its directory was moved meanwhile")
+            if seen.kind != "dir":
+                raise ChangedError(path, "something else took its place meanwhile")
             return seen
 
     def make_link(self, path: str, target: str, expected: Stat | None, keep: str | None = None) -> Stat:

@@ -12,7 +12,7 @@ from ssyncd.disk import system
 from ssyncd.disk.base import Arrival, Disk, Doomed, Wanted
 from ssyncd.disk.memory import MemoryDisk
 from ssyncd.disk.real import RealDisk
-from ssyncd.errors import DiskError, NoSpaceError
+from ssyncd.errors import ChangedError, DiskError, NoSpaceError
 from tests.disk.contract_disk import MTIME, OTHER, TAG, put, there
 from tests.disk.users import RealUser, Stepped
 
@@ -385,6 +385,23 @@ def test_three_versions_at_one_place_are_all_kept() -> None:
         disk.put(staged, "file", expected, MTIME, False)
     disk.on_step = None
     assert World(disk, disk.user, "").contents() >= {b"first", b"second"}
+
+
+def test_a_file_that_takes_the_place_of_a_directory_just_made_is_not_told_as_that() -> None:
+    """The file's stat would be the directory's, and no look would ever find the file."""
+    disk = MemoryDisk()
+    disk.user.write("file", b"theirs")
+
+    def step(name: str, path: str) -> None:
+        if name == "look" and path == "new":
+            disk.on_step = None
+            disk.user.delete("new")
+            disk.user.rename("file", "new")
+
+    disk.on_step = step
+    with pytest.raises(ChangedError):
+        disk.make_dir("new")
+    assert disk.user.tree() == {"new": b"theirs"}
 
 
 def test_what_we_put_is_told_as_ours_even_if_somebody_writes_at_once() -> None:
