@@ -149,11 +149,10 @@ class Applier:
         if self.agenda.failing:
             for key in keys:
                 is_done = self._is_same_everywhere(key) or self.local.exclusion.leaves_out(key)
-                if (
-                    is_done and tag(key) not in self.record.local and tag(key) not in self.record.remote
-                ):  # else it is a tag
+                other = tag(key)  # what it is a tag of, if it is one
+                if is_done and other not in self.record.local and other not in self.record.remote:
                     self.agenda.succeeded(key)
-                    self.agenda.succeeded(tag(key))
+                    self.agenda.succeeded(other)
 
     def _is_same_everywhere(self, key: str) -> bool:
         """Also if it is nowhere."""

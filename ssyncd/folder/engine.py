@@ -270,10 +270,8 @@ class Engine:
             if self.applier.merging.missed(job, error):
                 self.agenda.failed(tag(job.key), str(error), now)
                 return
-        wait, reason = (
-            (error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0),
-            self.pleas.missed(job, error),
-        )
+        wait = error.retry_after or 0.0 if isinstance(error, NetworkError) else 0.0
+        reason = self.pleas.missed(job, error)
         if not self.overtaken.missed(job.key, reason):
             self.agenda.failed(job.key, reason, now, wait)
 
