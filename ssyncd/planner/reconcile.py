@@ -82,10 +82,7 @@ def base_after(base: Entry | None, before: Entry | None, local: Entry | None, re
     if base is None or base.kind is not local.kind:
         return local if remote is not None and local.same_content(remote) else base
     ours = before or base
-    if remote is None:
-        # Where the server has deleted it, it may make it again.
-        parent = local.parent if ours.parent == base.parent else base.parent
-        return base._replace(parent=parent, name=local.name if ours.name == base.name else base.name)
+    remote = remote or base  # where the server has deleted it, it may make it again
     done = local.same_content(remote) or ours.same_content(base)
     return Entry(
         key=local.key,
